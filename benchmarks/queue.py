@@ -31,7 +31,8 @@ from service.spec.resolve import profile_of, resolve
 from service.store.engine import Database, migrate
 from service.store.jobs import attempt, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, Outcome, write
-from service.store.jobs.claim import Claim, Claimant, claim_jobs, has_queued
+from service.store.jobs.claim import Claim, claim_jobs, has_queued
+from service.store.jobs.claim_order import Claimant
 from service.store.schema import epochs, events
 from service.store.schema import jobs as jobs_table
 from tests.databases import postgres_database, postgres_server

@@ -30,7 +30,8 @@ from service.spec.resolve import profile_of, resolve
 from service.spec.sweep import SweepSpec
 from service.store import sweeps
 from service.store.engine import Database, migrate
-from service.store.jobs.claim import Claimant, claim_jobs
+from service.store.jobs.claim import claim_jobs
+from service.store.jobs.claim_order import Claimant
 from service.training.loop import Training
 from service.training.progress import ProgressCounter
 from service.worker.protocol import CheckpointPolicy

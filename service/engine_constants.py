@@ -16,6 +16,9 @@ def padded(width: int) -> int:
     return -(-width // PAD) * PAD
 
 
+ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
+"""Maximum number of jobs in an array by device, unless a setting says otherwise."""
+
 # Peak memory of a trainer process on a CPU, in bytes, measured by benchmarks/memory.py:
 PROCESS_BYTES = 230 * 2**20
 """The process itself."""

@@ -199,6 +199,12 @@ class PredictionsCorrupt(ServiceError):
     code = "predictions_corrupt"
 
 
+class SourceError(ServiceError):
+    """The server of a connection refuses access, does not answer, or is not where it may be."""
+
+    code = "source_failed"
+
+
 class NotInstalled(ServiceError):
     """The server lacks an optional library that the request needs."""
 

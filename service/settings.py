@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+OBJECT_STORES = ("s3", "gs", "az")  # schemes of URLs
+
 
 class Settings(BaseSettings):
     """The settings, each an environment variable with the prefix `BESTEPOCH_`."""
@@ -28,7 +30,12 @@ class Settings(BaseSettings):
     database_password_file: Path | None = None
     """File with the password of a `postgresql://USER@HOST/NAME`, such as a container's secret."""
     artifacts_url: str = ""
-    """Folder of data sets and checkpoints, shared by API and workers; empty: `artifacts` in HOME."""
+    """Store of data sets and checkpoints, shared by API and workers: a folder, or `s3://BUCKET/PREFIX`, `gs://...` or
+    `az://...`; empty: `artifacts` in HOME. See [object stores](../how-to/deploy.md#object-store)."""
+    artifacts_credentials_file: Path | None = None
+    """File with lines NAME=VALUE, such as `AWS_SECRET_ACCESS_KEY=...`, for an object store; else the environment's."""
+    cache_bytes: Annotated[int, Field(ge=0)] = 10 * 1024**3
+    """Maximum bytes of a machine's cache of an object store, in `cache` in HOME; files in use may exceed it."""
     group_access: bool = False
     """`true`: files and folders are group-writable, for an API and workers of different users."""
     host: str = "127.0.0.1"
@@ -44,7 +51,7 @@ class Settings(BaseSettings):
     api_key_file: Path | None = None
     """File with that key instead, such as a container's secret."""
     trainers: Annotated[int, Field(ge=0, le=256)] = 0
-    """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core."""
+    """Trainer processes of a worker; 0: one per GPU where there are GPUs, else one per core that it may use."""
     trainer_threads: Annotated[int, Field(ge=0, le=256)] = 0
     """Maximum number of threads that train a large network; 0: one per core. Results do not depend on it. Busy trainers
     share the cores, and small networks take one thread."""
@@ -52,6 +59,10 @@ class Settings(BaseSettings):
     """Maximum number of similar jobs trained as one array; 0: 16 on a CPU, 256 on a GPU."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda)$")] = "auto"
     """Device of the trainers: `auto`, `cpu` or `cuda`."""
+    worker_labels: str = ""
+    """Labels of a worker, as `gpu=h100,spot=true`: jobs may ask for workers that have them. At most 8."""
+    preemptible: bool = False
+    """`true`: the machine of a worker may be taken away at short notice, as a spot instance is."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
     """Duration of a lease: a worker without a heartbeat for this long loses its jobs to others."""
     save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0
@@ -95,6 +106,10 @@ class Settings(BaseSettings):
     """Storage quota of a tenant in bytes: data sets, checkpoints, histories, uploads; beyond it 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory limit in bytes of a process that reads an upload."""
+    max_query_rows: Annotated[int, Field(ge=1)] = 10_000_000
+    """Maximum rows of a query that a data set is read from; more get 413."""
+    max_fetch_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 300.0
+    """Maximum seconds of reading files or a query from a connection."""
     max_model_bytes: Annotated[int, Field(ge=0)] = 1024**3
     """Memory in bytes of the cache of models for predictions (least recently used evicted first), of all helpers. The
     members of a published version must fit into the share of one helper."""
@@ -113,13 +128,15 @@ class Settings(BaseSettings):
     max_job_bytes: Annotated[int, Field(ge=0)] = 0
     """Maximum estimated memory in bytes of training a job; 0: the memory of this machine."""
     max_streams: Annotated[int, Field(ge=1)] = 2_000
-    """Maximum concurrent streams and waits (`?wait=`) of a tenant, per API process; one more gets 429."""
+    """Maximum concurrent streams and waits (`?wait=`) of a tenant; one more gets 429. API processes tell each other
+    every second."""
     max_connections: Annotated[int, Field(ge=0)] = 0
     """Maximum concurrent connections, per API process; 0: as many as the limit of open files allows."""
     max_failed_keys_per_minute: Annotated[int, Field(ge=0)] = 60
-    """Rate limit of unknown API keys per address and minute; further ones get 429; 0: no limit."""
+    """Rate limit of unknown API keys per address and minute, per API process; further ones get 429; 0: no limit."""
     max_requests_per_second: Annotated[float, Field(ge=0.0)] = 0.0
-    """Rate limit of a tenant in requests per second, per API process; more get 429; 0: no limit."""
+    """Rate limit of a tenant in requests per second; more get 429; 0: no limit. API processes tell each other every
+    second."""
 
     @model_validator(mode="before")
     @classmethod
@@ -143,8 +160,8 @@ class Settings(BaseSettings):
     @field_validator("artifacts_url")
     @classmethod
     def _local(cls, url: str) -> str:
-        if urlsplit(url).scheme not in ("", "file"):
-            raise ValueError("artifacts live in a folder: give a path")
+        if urlsplit(url).scheme not in ("", "file", *OBJECT_STORES):
+            raise ValueError("give a folder, or the URL of a bucket: s3://BUCKET/PREFIX, gs://... or az://...")
         return url
 
     @property
@@ -170,9 +187,21 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'bestepoch.db'}"
 
     @property
+    def uses_object_store(self) -> bool:
+        """Whether artifacts are in a bucket instead of a folder."""
+        return urlsplit(self.artifacts_url).scheme in OBJECT_STORES
+
+    @property
     def artifacts(self) -> Path:
-        """The artifacts' folder, resolved."""
+        """The local folder of artifacts, resolved: the store itself, or the cache of an object store."""
+        if self.uses_object_store:
+            return self.home / "cache"
         return Path(self.artifacts_url.removeprefix("file://") or self.home / "artifacts").expanduser().absolute()
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """HOME and the local folder of artifacts, by name, whose free disk space is monitored."""
+        return {"home": self.home, "cache" if self.uses_object_store else "artifacts": self.artifacts}
 
     @property
     def logs(self) -> Path:
@@ -189,6 +218,18 @@ def _secret(path: str | Path, variable: str) -> str:
     if not text:
         raise ValueError(f"{variable}: the file {path} is empty")
     return text
+
+
+def read_secret(reference: str) -> str:
+    """The secret that `env:VARIABLE` or `file:/path` refers to; raises ValueError."""
+    scheme, _, place = reference.partition(":")
+    if scheme == "file":
+        return _secret(place, "the secret's reference")
+    if scheme != "env" or not place:
+        raise ValueError(f"{reference!r} is no reference: write env:VARIABLE or file:/path")
+    if not os.environ.get(place):
+        raise ValueError(f"the environment variable {place} is not set")
+    return os.environ[place]
 
 
 def _with_password(url: str, password: str) -> str:

@@ -30,6 +30,9 @@ E2E = [
     for place in (
         "e2e",
         "serving",
+        "connections/test_folder.py",
+        "connections/test_query.py",
+        "connections/test_web.py",
         "data/test_jsonl.py",
         "drift/test_process.py",
         "reports/test_loss_intervals.py",
@@ -37,6 +40,7 @@ E2E = [
         "worker/test_trainer_predictions.py",
         "api/test_calibrated_predictions.py",
         "api/test_dataset_files.py",
+        "api/test_dataset_references.py",
         "api/test_dataset_uploads.py",
         "api/test_datasets.py",
         "api/test_drift.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import tomllib
@@ -20,6 +21,9 @@ from tools.lock import MACHINES, constraints, needed, project
 ROOT = Path(__file__).parents[1]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+STAGES = re.findall(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, re.MULTILINE)
+"""(what it is built from, its name) of each stage of the Dockerfile, in order."""
 
 
 def test_constraints_pin_every_dependency_within_its_range() -> None:
@@ -43,7 +47,7 @@ def test_every_variable_that_a_container_sets_is_a_setting(file: str) -> None:
 
 def test_compose_passes_on_every_setting_that_it_does_not_make_itself() -> None:
     made = {"home", "database_url", "artifacts_url", "host", "port"}  # the image's, this file's, the ports' own
-    secret = {"api_key", "api_key_file", "database_password_file"}
+    secret = {"api_key", "api_key_file", "artifacts_credentials_file", "database_password_file"}
 
     for name in ("api", "worker"):
         environment = SERVICES[name]["environment"]
@@ -84,10 +88,9 @@ def test_no_container_has_more_rights_or_room_than_it_needs() -> None:
 
 
 def test_every_image_can_be_given_by_digest() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text()
-    default = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", dockerfile, re.MULTILINE)
+    default = re.findall(r"^ARG PYTHON_IMAGE=(.+)$", DOCKERFILE, re.MULTILINE)
 
-    assert {line.split()[1] for line in dockerfile.splitlines() if line.startswith("FROM ")} == {"${PYTHON_IMAGE}"}
+    assert {image for image, _ in STAGES} - {stage for _, stage in STAGES} == {"${PYTHON_IMAGE}"}
     assert default == ["python:3.11-slim"]
     assert SERVICES["api"]["build"]["args"]["PYTHON_IMAGE"] == f"${{PYTHON_IMAGE:-{default[0]}}}"
     assert SERVICES["postgres"]["image"] == "${POSTGRES_IMAGE:-postgres:18}"
@@ -128,7 +131,7 @@ def test_what_the_image_is_built_with_is_locked_too() -> None:
 
 
 def test_the_image_installs_nothing_but_torch_without_a_hash() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    dockerfile = DOCKERFILE.replace("\\\n", " ")
     installs = re.findall(r"pip install (.*?)(?:&&|;|$)", dockerfile, re.MULTILINE)
 
     hashed = ["--require-hashes", "--no-deps", "-r"]
@@ -159,14 +162,52 @@ def test_workers_can_be_scaled() -> None:
 
 
 def test_the_image_runs_as_an_ordinary_user_and_ships_only_what_it_copies() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text()
     copied = {
-        name for line in re.findall(r"^COPY (?!--from)(.+)", dockerfile, re.MULTILINE) for name in line.split()[:-1]
+        name for line in re.findall(r"^COPY (?!--from)(.+)", DOCKERFILE, re.MULTILINE) for name in line.split()[:-1]
     }
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
 
     assert copied == allowed
-    assert re.findall(r"^USER (\w+)", dockerfile, re.MULTILINE) == ["bestepoch"]
+    assert re.findall(r"^USER (\w+)", DOCKERFILE, re.MULTILINE) == ["bestepoch"]
+
+
+def last_stage(name: str) -> list[str]:
+    """The instructions of an image, of the stages before it too, but for those of the stages that build."""
+    stages = {
+        stage: lines
+        for lines in re.split(r"^(?=FROM )", DOCKERFILE, flags=re.MULTILINE)[1:]
+        for stage in [lines.split()[3]]
+    }
+    found = stages[name].splitlines()[1:]
+    base = dict(map(reversed, STAGES))[name]
+    return (last_stage(base) if base in stages else []) + found
+
+
+def test_there_is_an_image_for_the_api_one_for_workers_and_one_for_both() -> None:
+    commands = {
+        name: json.loads([line for line in last_stage(name) if line.startswith("CMD ")][-1].removeprefix("CMD "))
+        for name in ("worker", "api", "all-in-one")
+    }
+
+    assert commands == {
+        "worker": ["bestepoch", "worker"],
+        "api": ["bestepoch", "api", "--host", "0.0.0.0"],
+        "all-in-one": ["bestepoch", "serve", "--host", "0.0.0.0"],
+    }
+    assert STAGES[-1][1] == "all-in-one"  # what is built where no --target is named
+    for name in commands:
+        assert "USER bestepoch" in last_stage(name)
+        assert not any(line.startswith("RUN ") and "pip" in line for line in last_stage(name))
+    assert not any(line.startswith(("HEALTHCHECK", "EXPOSE")) for line in last_stage("worker"))
+
+
+def test_the_image_of_workers_lacks_what_the_api_alone_imports() -> None:
+    dockerfile = DOCKERFILE.replace("\\\n", " ")
+    (removed,) = re.findall(r"pip uninstall --yes (.*?) &&", dockerfile)
+    everything = set().union(*(needed(machine) for machine in MACHINES))
+    server = set().union(*(needed(machine, ["server"]) for machine in MACHINES))
+
+    assert set(removed.split()) == everything - server
 
 
 def test_a_wheel_holds_its_files_where_a_checkout_does_but_within_the_package() -> None:

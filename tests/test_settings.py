@@ -76,9 +76,15 @@ def test_artifacts_are_kept_in_the_folder_that_was_named(url: str) -> None:
     assert Settings(artifacts_url=url).artifacts == Path("/data/a#b?c")
 
 
-def test_artifacts_elsewhere_than_in_a_folder_are_refused() -> None:
-    with pytest.raises(ValidationError, match="artifacts live in a folder"):
-        Settings(artifacts_url="s3://bucket/prefix")
+def test_artifacts_elsewhere_than_in_a_folder_or_a_bucket_are_refused() -> None:
+    with pytest.raises(ValidationError, match="give a folder, or the URL of a bucket"):
+        Settings(artifacts_url="ftp://host/folder")
+
+
+def test_an_object_store_has_a_cache_in_home() -> None:
+    settings = Settings(home=Path("/srv/home"), artifacts_url="s3://bucket/prefix")
+
+    assert settings.artifacts == Path("/srv/home/cache")
 
 
 @pytest.mark.parametrize(

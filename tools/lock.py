@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import requires
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ def project() -> dict[str, Any]:
     return table
 
 
-def needed(machine: str) -> set[str]:
-    """What `bestepoch[server,onnx,baseline]` needs on such a machine, by what the installed packages say they need."""
+def needed(machine: str, with_extras: Sequence[str] = EXTRAS) -> set[str]:
+    """What `bestepoch` with these extras needs on such a machine, by what the installed packages say they need."""
     environment = {
         "implementation_name": "cpython",
         "os_name": "posix",
@@ -54,7 +55,7 @@ def needed(machine: str) -> set[str]:
     }
     extras: dict[str, set[str]] = {}
     optional = project()["optional-dependencies"]
-    texts = [*project()["dependencies"], *(text for extra in EXTRAS for text in optional[extra])]
+    texts = [*project()["dependencies"], *(text for extra in with_extras for text in optional[extra])]
     todo = [Requirement(text) for text in texts]
     todo = [each for each in todo if each.marker is None or each.marker.evaluate(environment)]
     while todo:

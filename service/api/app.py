@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from threading import Event
 from typing import TYPE_CHECKING
@@ -17,23 +18,29 @@ from service.api.http import problems
 from service.api.http.openapi import DESCRIPTION, TAGS, amend
 from service.api.http.openapi import problems as documented
 from service.api.live.job_feed import JobFeed
+from service.api.live.job_reader import JobReader
 from service.api.live.read_batcher import ReadBatcher
 from service.api.live.sampler import Sampler
 from service.api.live.single_flight import SingleFlight
 from service.api.live.watcher import Watcher
 from service.api.middleware.auth import ApiKeyAuthenticator, ApiKeyMiddleware
 from service.api.middleware.host_and_origin import HostAndOriginMiddleware
+from service.api.middleware.merged_metrics import families_of
 from service.api.middleware.prometheus import Metrics, MetricsMiddleware
 from service.api.middleware.rate_limit import RateLimiter
 from service.api.middleware.request_id import RequestIdMiddleware
+from service.api.processes.parent_link import SharedSlots
+from service.api.processes.shared_limits import SharedLimits
 from service.api.quota import StorageQuota
 from service.api.routes import (
     actions,
     advice,
     catalog,
     checkpoints,
+    connections,
     dataset_files,
     datasets,
+    demand,
     drift,
     epochs,
     events,
@@ -60,6 +67,7 @@ from service.api.routes import (
     sweeps,
     usage,
 )
+from service.api.slots import SLOTS
 from service.api.sweeps.driver import SweepDriver
 from service.concurrency.fair_slots import FairLimiter
 from service.search.tpe_process import TpeProcess
@@ -73,24 +81,25 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from service.api.context import Predictor
+    from service.api.processes.parent_link import ParentLink
     from service.artifacts import Artifacts
     from service.settings import Settings
     from service.store.engine import Database
 
 PARSE_SLOTS = 2  # large JSON bodies
-# Concurrency limits: slots of a kind of work, and how many of them one tenant may hold.
-# The difference stays free for other tenants, however long the work takes.
-INGEST_SLOTS = 3, 2  # each starts a process that reads a file
-PREDICT_SLOTS = 16, 12  # they share one helper process
-EXPORT_SLOTS = 2, 1  # each starts a process with torch
-PREVIEW_SLOTS = 4, 3  # each starts a process that reads some rows
-PLAN_SLOTS = 8, 6  # planning or submitting a job: the profile of a wide data set takes a second to read
-REPORT_SLOTS = 2, 1  # each starts a process with torch, for seconds of two cores
-COMPUTE_SLOTS = 4, 2  # seconds of CPU time in this process
 
 
-def create_app(settings: Settings, database: Database, artifacts: Artifacts, predictor: Predictor) -> FastAPI:
-    """Build the API. The caller opens and closes `database`, `artifacts` and `predictor`."""
+def create_app(
+    settings: Settings,
+    database: Database,
+    artifacts: Artifacts,
+    predictor: Predictor,
+    parent_link: ParentLink | None = None,
+) -> FastAPI:
+    """Build the API. The caller opens and closes `database`, `artifacts` and `predictor`.
+
+    `parent_link`: where this is one of several processes of one port.
+    """
     watcher = Watcher(database)
     quota = StorageQuota(settings.max_tenant_bytes)
     sampler = Sampler(database, quota, settings.sample_rows)
@@ -105,7 +114,7 @@ def create_app(settings: Settings, database: Database, artifacts: Artifacts, pre
         telemetry={"auto_configure": True, "logs": False},  # sent to OTEL_EXPORTER_OTLP_ENDPOINT, if that is set
         redirect_slashes=False,
     )
-    app.state.shared = _state(settings, database, artifacts, predictor, watcher, sampler, quota)
+    app.state.shared = _state(settings, database, artifacts, predictor, watcher, sampler, quota, parent_link)
     _add_routes(app)
     amend(app)
     problems.install(app)
@@ -121,8 +130,13 @@ def _state(
     watcher: Watcher,
     sampler: Sampler,
     quota: StorageQuota,
+    parent_link: ParentLink | None,
 ) -> AppState:
     """What all requests share."""
+
+    def limiter(work: str) -> FairLimiter:
+        return FairLimiter(*SLOTS[work], None if parent_link is None else SharedSlots(parent_link, work))
+
     return AppState(
         settings=settings,
         limits=_limits(settings),
@@ -136,18 +150,20 @@ def _state(
         sampler=sampler,
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
-        metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
+        job_reader=JobReader(database),
+        metrics=Metrics(database, settings.folders),
         decisions_due=Event(),
         tpe=TpeProcess(),
         readiness_check=SingleFlight(),
         parse_slots=CapacityLimiter(PARSE_SLOTS),
-        ingest_slots=FairLimiter(*INGEST_SLOTS),
-        predict_slots=FairLimiter(*PREDICT_SLOTS),
-        export_slots=FairLimiter(*EXPORT_SLOTS),
-        preview_slots=FairLimiter(*PREVIEW_SLOTS),
-        plan_slots=FairLimiter(*PLAN_SLOTS),
-        compute_slots=FairLimiter(*COMPUTE_SLOTS),
-        report_slots=FairLimiter(*REPORT_SLOTS),
+        ingest_slots=limiter("ingest"),
+        predict_slots=limiter("predict"),
+        export_slots=limiter("export"),
+        preview_slots=limiter("preview"),
+        plan_slots=limiter("plan"),
+        compute_slots=limiter("compute"),
+        report_slots=limiter("report"),
+        parent_link=parent_link,
     )
 
 
@@ -156,18 +172,34 @@ def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], Abstrac
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        driver = SweepDriver(app.state.shared)
+        state: AppState = app.state.shared
+        link = state.parent_link
+        driver = SweepDriver(state) if link is None or link.place.number == 0 else None
         watcher.start()
         sampler.start()
-        driver.start()
+        if driver is not None:
+            driver.start()
+        # Other processes may use the same database; with SQLite, none does but those of the same port.
+        limits = None if link is None and state.database.is_sqlite else _shared_limits(state)
+        if link is not None:
+            await link.start(partial(families_of, state.metrics.own))
         yield
+        if limits is not None:
+            await limits.stop()
         watcher.stop()
-        await to_thread.run_sync(driver.stop)
+        if driver is not None:
+            await to_thread.run_sync(driver.stop)
         await to_thread.run_sync(app.state.shared.tpe.close)
         await sampler.stop()
         await watcher.join()
 
     return lifespan
+
+
+def _shared_limits(state: AppState) -> SharedLimits:
+    limits = SharedLimits(state.database, state.rate_limiter, state.quota)
+    limits.start()
+    return limits
 
 
 def _limits(settings: Settings) -> JobLimits:
@@ -237,9 +269,11 @@ def _add_routes(app: FastAPI) -> None:
         drift,
         model_evaluations,
         model_reports,
+        connections,
         datasets,
         dataset_files,
         catalog,
+        demand,
         usage,
     ):
         app.include_router(noun.router, prefix="/v1", responses=authenticated)

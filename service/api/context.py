@@ -14,7 +14,7 @@ from fastapi.security.base import SecurityBase
 
 from service.concurrency.fair_slots import FairLimiter
 from service.data.processes.runner import Allowance
-from service.domain.access import Caller, Scope
+from service.domain.access import DEFAULT_TENANT, Caller, Scope
 from service.domain.prediction import DEFAULT
 from service.errors import Forbidden
 from service.settings import file_reader_environment
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
 
     from service.api.live.job_feed import JobFeed
+    from service.api.live.job_reader import JobReader
     from service.api.live.read_batcher import ReadBatcher
     from service.api.live.sampler import Sampler
     from service.api.live.single_flight import SingleFlight
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from service.api.middleware.auth import ApiKeyAuthenticator
     from service.api.middleware.prometheus import Metrics
     from service.api.middleware.rate_limit import RateLimiter
+    from service.api.processes.parent_link import ParentLink
     from service.api.quota import StorageQuota
     from service.artifacts import Artifacts
     from service.domain.export import Export
@@ -137,6 +139,7 @@ class AppState:
     sampler: Sampler
     job_feed: JobFeed
     read_batcher: ReadBatcher
+    job_reader: JobReader
     metrics: Metrics
     decisions_due: Event  # wakes the driver of sweeps
     tpe: TpeProcess
@@ -150,6 +153,7 @@ class AppState:
     plan_slots: FairLimiter
     compute_slots: FairLimiter
     report_slots: FairLimiter
+    parent_link: ParentLink | None  # where several API processes share a port
 
     @property
     def file_process_limits(self) -> Allowance:
@@ -179,6 +183,11 @@ class RequestContext:
     state: AppState
     caller: Caller
     database: TenantDatabase
+
+    @property
+    def database_for_counts(self) -> Database | TenantDatabase:
+        """Rows of all tenants for callers of the tenant `default`, the operator's; of their own tenant for others."""
+        return self.state.database if self.caller.tenant == DEFAULT_TENANT else self.database
 
     def check_quota(self, more: int) -> None:
         """Raise QuotaExceeded unless the tenant may store `more` additional bytes. Blocks."""

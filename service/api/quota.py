@@ -16,7 +16,7 @@ from service.errors import QuotaExceeded
 from service.store import usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from starlette.types import Message
 
@@ -39,13 +39,14 @@ class StorageQuota:
     """Checks the quota; one per process. `limit`: maximum bytes per tenant; 0: no limit.
 
     The bytes of jobs and data sets are read from the database and cached; those of unfinished uploads are counted by
-    each process for itself.
+    each process, and `uploading_elsewhere` has those of others.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._cache: dict[str, _CachedUsage] = {}
         self._uploading: Counter[str] = Counter()
+        self.uploading_elsewhere: Mapping[str, int] = {}
         self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def read(self, database: TenantDatabase, tenant: str) -> Usage:
@@ -84,8 +85,13 @@ class StorageQuota:
         return bool(self._limit) and (known is None or self._exceeds(known, tenant, 0, None))
 
     def uploading(self, tenant: str) -> int:
-        """Bytes of the tenant's unfinished uploads."""
-        return self._uploading[tenant]
+        """Bytes of the tenant's unfinished uploads, at all processes."""
+        return self._uploading[tenant] + self.uploading_elsewhere.get(tenant, 0)
+
+    @property
+    def own_uploads(self) -> Mapping[str, int]:
+        """Bytes of unfinished uploads at this process, of each tenant."""
+        return self._uploading
 
     @contextmanager
     def upload(self, database: TenantDatabase, tenant: str) -> Iterator[UploadReservation]:
@@ -97,12 +103,12 @@ class StorageQuota:
             reservation.resize(0)
 
     def _exceeds(self, known: _CachedUsage, tenant: str, more: int, beside: UploadReservation | None) -> bool:
-        uploading = self._uploading[tenant] - (beside.size_bytes if beside else 0)
+        uploading = self.uploading(tenant) - (beside.size_bytes if beside else 0)
         return known.total + uploading + more > self._limit
 
     def _message(self, known: _CachedUsage, tenant: str, more: int) -> str:
         asked = f"this would take about {more:,} more bytes; " if more else ""
-        uploads = self._uploading[tenant]
+        uploads = self.uploading(tenant)
         there = f"{known.total:,} bytes are stored or expected from queued jobs, {uploads:,} are being uploaded"
         return f"{asked}{there}, and {self._limit:,} are allowed: delete data sets or jobs that are not needed"
 

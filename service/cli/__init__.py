@@ -15,6 +15,8 @@ from typer.core import TyperGroup
 
 from service.cli import (
     advice,
+    connections,
+    datasets,
     demo,
     drift,
     jobs,
@@ -71,6 +73,8 @@ app.add_typer(reports.app)
 app.add_typer(drift.app)
 app.add_typer(demo.app, name="demo")
 app.add_typer(keys.app, name="keys")
+app.add_typer(connections.app, name="connections")
+app.add_typer(datasets.app, name="dataset")
 app.add_typer(maintenance.app)
 
 

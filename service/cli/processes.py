@@ -1,43 +1,27 @@
-"""The processes of serve, api and worker: builds and wires all components."""
+"""The processes of serve and worker: builds and wires their components."""
 
 from __future__ import annotations
 
-import gc
 import logging
 import signal
 import subprocess
 import sys
 import threading
-from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from service.artifacts import ArtifactsConfig, open_artifacts
-from service.cli.open_files import backlog_within, connections_within, raise_limit
-from service.cli.permissions import exposed
-from service.cli.startup import keeping, open_database
-from service.data.processes.confinement import landlock_version
-from service.domain.access import key_id_of
-from service.errors import Misconfigured
-from service.maintenance.collector import Collector
+from service.cli.api_processes import run_alone
+from service.cli.open_files import raise_limit
+from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting, warn_of_exposed_files
 from service.maintenance.deployment_id import pair
-from service.settings import free_port
-from service.store import keys
 from service.store.engine import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from service.settings import Settings
-    from service.store.engine import Database
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 5  # for requests in flight at shutdown
 WORKER_STOP_SECONDS = 25
-COLLECTOR_STOP_SECONDS = 5
-MIN_KEY_LENGTH = 16  # of the operator's key on a public address, where it can be guessed
 
 
 def run_both(settings: Settings) -> None:
@@ -46,55 +30,9 @@ def run_both(settings: Settings) -> None:
         migrate(settings.database)
     worker = WorkerProcess()
     try:
-        run_api(settings, worker.start)
+        run_alone(settings, worker.start)
     finally:
         worker.stop()
-
-
-def run_api(settings: Settings, on_start: Callable[[], None] = lambda: None) -> None:
-    """Serve the API until a signal stops it; `on_start` is called just before."""
-    from service.api.app import create_app
-    from service.api.connections.server import Server
-    from service.serving.helper_pool import helper_count
-    from service.serving.predictor import Predictor
-
-    database, artifacts = open_database(settings), open_artifacts(ArtifactsConfig.of(settings))
-    pair(database, artifacts)
-    predictor = Predictor(settings.max_model_bytes, helper_count())
-    _check_api_keys(settings, database)
-    _warn_of_exposed_files(settings)
-    if not landlock_version():
-        log.info("Landlock is not available: uploads are read by a child process with limits that can open files")
-    files = raise_limit()
-    port = settings.port or free_port(settings.host)
-    server = Server(
-        create_app(settings, database, artifacts, predictor),
-        host=settings.host,
-        port=port,
-        log_config=None,
-        access_log=False,  # the middleware logs more
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-        connections=min(settings.max_connections or connections_within(files), connections_within(files)),
-        backlog=backlog_within(files),
-    )
-    # uvicorn raises the signal again after its shutdown: exit by an exception, so that `finally` runs
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    stop = threading.Event()
-    collecting = _start_collecting(settings, database, stop)
-    on_start()
-    predictor.start()
-    gc.freeze()  # routes and models, which stay: not to be scanned again and again
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    typer.echo(f"bestepoch {installed_version('bestepoch')} at http://{host}:{port} (documentation at /docs)")
-    try:
-        server.run()
-    except KeyboardInterrupt:
-        log.info("stopped")
-    finally:
-        stop.set()
-        predictor.close()
-        collecting.join(COLLECTOR_STOP_SECONDS)
-        database.close()
 
 
 def run_worker(settings: Settings, *, until_eof: bool) -> None:
@@ -105,7 +43,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
     database = open_database(settings)
     pair(database, open_artifacts(ArtifactsConfig.of(settings)))
     if not until_eof:  # otherwise `serve` has warned already
-        _warn_of_exposed_files(settings)
+        warn_of_exposed_files(settings)
     stop = threading.Event()
 
     def on_signal(number: int, _frame: Any) -> None:
@@ -117,7 +55,7 @@ def run_worker(settings: Settings, *, until_eof: bool) -> None:
     signal.signal(signal.SIGINT, on_signal)
     if until_eof:
         threading.Thread(target=_stop_at_eof, args=(stop,), daemon=True).start()
-    collecting = _start_collecting(settings, database, stop)
+    collecting = start_collecting(settings, database, stop)
     Supervisor(settings, database).run(stop)
     collecting.join(COLLECTOR_STOP_SECONDS)
     database.close()
@@ -161,31 +99,3 @@ class WorkerProcess:
 def _stop_at_eof(stop: threading.Event) -> None:
     sys.stdin.read()
     stop.set()
-
-
-def _check_api_keys(settings: Settings, database: Database) -> None:
-    if settings.api_key and key_id_of(settings.api_key.get_secret_value()):
-        # Clients read the same variable: exported for them, it would turn a tenant's key into the operator's.
-        what = "BESTEPOCH_API_KEY contains a key that was created with `bestepoch keys create`"
-        raise Misconfigured(f"{what}: for the server it would be the admin key of tenant `default`; unset it")
-    length = len(settings.api_key.get_secret_value()) if settings.api_key else MIN_KEY_LENGTH
-    if length < MIN_KEY_LENGTH and not settings.is_loopback:
-        what = f"BESTEPOCH_API_KEY has {length} characters, and {settings.host} is a public address"
-        raise Misconfigured(f"{what}: use {MIN_KEY_LENGTH} or more, e.g. from `openssl rand -hex 24`")
-    with database.reading() as connection:
-        if not (settings.is_loopback or settings.api_key or keys.any_exist(connection)):
-            how = "create an API key with `bestepoch keys create`, or set BESTEPOCH_API_KEY"
-            raise Misconfigured(f"{settings.host} is a public address: {how}")
-
-
-def _warn_of_exposed_files(settings: Settings) -> None:
-    for warning in exposed(settings):
-        log.warning("%s", warning)
-
-
-def _start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
-    """Start the garbage collector's thread; of all API and worker processes one collects at a time."""
-    collector = Collector(database, open_artifacts(ArtifactsConfig.of(settings)), keeping(settings))
-    thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
-    thread.start()
-    return thread

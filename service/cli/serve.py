@@ -25,12 +25,24 @@ def serve(host: Host = None, port: Port = None) -> None:
 
 
 @app.command()
-def api(host: Host = None, port: Port = None) -> None:
+def api(
+    host: Host = None,
+    port: Port = None,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes that share the port; SIGHUP replaces them one by one.")
+    ] = 1,
+    process: Annotated[str | None, typer.Option(hidden=True)] = None,
+) -> None:
     """Run only the API; workers share its database and artifacts."""
     settings = _settings(host, port)
-    from service.cli.processes import run_api
+    from service.cli import api_processes
 
-    run_api(settings)
+    if process is not None:
+        api_processes.run_one(settings, process)
+    elif processes > 1:
+        raise typer.Exit(api_processes.run_several(settings, processes))
+    else:
+        api_processes.run_alone(settings)
 
 
 @app.command()

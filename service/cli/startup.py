@@ -1,22 +1,30 @@
-"""What the server's commands start with: settings, logging, the database."""
+"""What the server's commands start with: settings, logging, warnings, the database, garbage collection."""
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from service import logs
+from service.artifacts import ArtifactsConfig, open_artifacts
+from service.cli.permissions import exposed
 from service.errors import Misconfigured
-from service.maintenance.collector import RetentionPolicy
+from service.maintenance.collector import Collector, RetentionPolicy
 from service.settings import Settings
 from service.store import migrations
 from service.store.engine import Database, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+COLLECTOR_STOP_SECONDS = 5
 
 
 def read_settings(host: str | None = None, port: int | None = None) -> Settings:
@@ -58,3 +66,17 @@ def open_database(settings: Settings) -> Database:
     with database.reading() as connection:
         migrations.check(connection)
     return database
+
+
+def warn_of_exposed_files(settings: Settings) -> None:
+    """Log a warning for each folder or file that other users can read."""
+    for warning in exposed(settings):
+        log.warning("%s", warning)
+
+
+def start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
+    """Start the garbage collector's thread; of all API and worker processes one collects at a time."""
+    collector = Collector(database, open_artifacts(ArtifactsConfig.of(settings)), keeping(settings))
+    thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
+    thread.start()
+    return thread

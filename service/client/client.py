@@ -136,6 +136,28 @@ class Client:
         )
         return Dataset.model_validate(answer)
 
+    def import_dataset(
+        self, connection: str, *, path: str | None = None, query: str | None = None, **fields: Any
+    ) -> Dataset:
+        """Read a data set from a connection that an operator has declared; its rows are stored as a snapshot.
+
+        `path`: a file, or a pattern such as `2026/*.parquet`. `query`: instead of it, one SELECT for a database.
+        `fields`: a `name`, and how to read the files, such as `delimiter=";"`.
+        """
+        asked = {"connection": connection, "path": path, "query": query, **fields}
+        body = {name: value for name, value in asked.items() if value is not None}
+        return Dataset.model_validate(self._transport.create("/v1/datasets", body, timeout=UPLOAD_SECONDS))
+
+    def refresh_dataset(self, dataset: Dataset | DatasetSummary | str) -> Dataset:
+        """Read a data set from its connection again: its next version, or one with the same bytes if there is one."""
+        dataset_id = dataset if isinstance(dataset, str) else dataset.id
+        path = f"/v1/datasets/{dataset_id}/refresh"
+        return Dataset.model_validate(self._transport.create(path, None, timeout=UPLOAD_SECONDS))
+
+    def connections(self) -> Iterator[dict[str, Any]]:
+        """The connections that data sets can be read from: `name` and `kind`."""
+        yield from self._transport.pages("/v1/connections", {})
+
     def submit(self, spec: dict[str, Any]) -> Job:
         """Submit a job spec."""
         return Job(self._transport, State.model_validate(self._transport.create("/v1/jobs", spec)))

@@ -66,9 +66,10 @@ class Transport:
         except ValueError:
             raise ServiceUnavailable(self.url, "what answers there is no bestepoch service") from None
 
-    def create(self, path: str, body: Any) -> Any:
+    def create(self, path: str, body: Any, **options: Any) -> Any:
         """The JSON of what a POST creates; its Idempotency-Key makes retries safe."""
-        return self.json("POST", path, json=body, headers={"Idempotency-Key": f"client-{uuid4().hex}"})
+        headers = {"Idempotency-Key": f"client-{uuid4().hex}"}
+        return self.json("POST", path, json=body, headers=headers, **options)
 
     def delete(self, path: str) -> None:
         """Delete an object; idempotent. Raises as `json` does."""

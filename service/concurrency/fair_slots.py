@@ -1,20 +1,21 @@
-"""A concurrency limiter that is fair between tenants, for expensive task."""
+"""A concurrency limiter that is fair between tenants, for expensive tasks."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from service.concurrency.cancellation import CancellableTask, set_current
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
 T = TypeVar("T")
 
@@ -25,8 +26,59 @@ class _Waiter:
         self.granted = False
 
 
+class Slots(Protocol):
+    """Slots of one kind of task, which tenants hold for a while."""
+
+    @property
+    def waiting(self) -> int:
+        """Number of tasks of this process that wait for a slot."""
+
+    def slot(self, tenant: str) -> AbstractAsyncContextManager[None]:
+        """Wait until `tenant` gets a slot, and hold it within the context."""
+
+
 class FairLimiter:
-    """Limits concurrency of one kind of task: FIFO within a tenant, fair between tenants. Thread-safe.
+    """Limits concurrency of one kind of task: FIFO within a tenant, fair between tenants.
+
+    `shared`: slots that several processes share, in place of as many of its own; see `FairSlots`.
+    """
+
+    def __init__(self, slots: int, per_tenant: int | None = None, shared: Slots | None = None) -> None:
+        self._slots = FairSlots(slots, per_tenant) if shared is None else shared
+        self._threads = CapacityLimiter(slots)
+
+    @property
+    def waiting(self) -> int:
+        """Number of waiting tasks."""
+        return self._slots.waiting
+
+    async def run(self, tenant: str, function: Callable[..., T], *args: object) -> T:
+        """Run `function` in a thread of a separate pool once `tenant` has a slot; returns its result.
+
+        Cancelled while it waits, it never starts. Cancelled while it runs, the callbacks of `CancellableTask.on_cancel`
+        are called, and the slot is freed when the thread has ended.
+        """
+        async with self._slots.slot(tenant):
+            task = CancellableTask(tenant)
+            thread = asyncio.ensure_future(self._in_thread(task, partial(function, *args)))
+            try:
+                return await asyncio.shield(thread)
+            except asyncio.CancelledError:
+                task.cancel()
+                with CancelScope(shield=True):  # temporary files of the request are deleted when this returns
+                    await asyncio.wait([thread])
+                with suppress(BaseException):
+                    thread.result()
+                task.discard()
+                raise
+
+    async def _in_thread(self, task: CancellableTask, function: Callable[[], T]) -> T:
+        set_current(task)  # inherited by the thread; the context is that of this asyncio task alone
+        return await to_thread.run_sync(function, limiter=self._threads)
+
+
+class FairSlots:
+    """The slots of one process. Thread-safe.
 
     A free slot goes to the waiting tenant with the fewest slots; ties go to the least recently served one. No tenant
     gets more than `per_tenant` slots, so that long tasks of one leave slots to others.
@@ -40,7 +92,6 @@ class FairLimiter:
         self._served: Counter[str] = Counter()  # number of the last grant
         self._grants = 0
         self._waiting: dict[str, deque[_Waiter]] = {}
-        self._threads = CapacityLimiter(slots)
 
     @property
     def waiting(self) -> int:
@@ -48,32 +99,14 @@ class FairLimiter:
         with self._lock:
             return sum(map(len, self._waiting.values()))
 
-    async def run(self, tenant: str, function: Callable[..., T], *args: object) -> T:
-        """Run `function` in a thread of a separate pool once `tenant` has a slot; returns its result.
-
-        Cancelled while it waits, it never starts. Cancelled while it runs, the callbacks of `CancellableTask.on_cancel`
-        are called, and the slot is freed when the thread has ended.
-        """
+    @asynccontextmanager
+    async def slot(self, tenant: str) -> AsyncIterator[None]:
+        """See `Slots.slot`."""
         await self._acquire(tenant)
         try:
-            task = CancellableTask(tenant)
-            thread = asyncio.ensure_future(self._in_thread(task, partial(function, *args)))
-            try:
-                return await asyncio.shield(thread)
-            except asyncio.CancelledError:
-                task.cancel()
-                with CancelScope(shield=True):  # temporary files of the request are deleted when this returns
-                    await asyncio.wait([thread])
-                with suppress(BaseException):
-                    thread.result()
-                task.discard()
-                raise
+            yield
         finally:
             self._release(tenant)
-
-    async def _in_thread(self, task: CancellableTask, function: Callable[[], T]) -> T:
-        set_current(task)  # inherited by the thread; the context is that of this asyncio task alone
-        return await to_thread.run_sync(function, limiter=self._threads)
 
     async def _acquire(self, tenant: str) -> None:
         loop, woken = asyncio.get_running_loop(), asyncio.Event()

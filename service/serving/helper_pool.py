@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from service.concurrency.cancellation import Cancelled, current
+from service.concurrency.cores import cpu_count
 from service.errors import ServiceError
 from service.serving.helper_process import HelperProcess
 from service.serving.request_queue import Request, RequestQueue
@@ -26,7 +26,7 @@ MAX_HELPERS = 4
 
 def helper_count() -> int:
     """How many helpers suit this machine: most of its cores train, and each helper holds torch and its own models."""
-    return max(1, min(MAX_HELPERS, (os.cpu_count() or 1) // CORES_PER_HELPER))
+    return max(1, min(MAX_HELPERS, cpu_count() // CORES_PER_HELPER))
 
 
 class HelperPool:

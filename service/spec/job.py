@@ -20,6 +20,7 @@ from service.spec.optimizer import Adam, AdamW, Optimizer
 from service.spec.parallel import Parallel
 from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
 from service.spec.split import Split
+from service.spec.worker import WorkerRequest
 
 LabelKey = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]{0,62}$")]
 LabelValue = Annotated[str, StringConstraints(strict=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -75,6 +76,8 @@ class JobSpec(Strict):
     """Random seed of initial weights, row order and dropout."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses a GPU if the worker has one."""
+    worker: WorkerRequest = WorkerRequest()
+    """The worker that it asks for."""
     parallel: Parallel | None = None
     """Training on several devices; null: on one."""
     priority: Priority = 0
@@ -183,12 +186,17 @@ _SINCE_2: list[Callable[[JobSpec], bool]] = [
 ]
 
 
+def _asks_for_labels(spec: JobSpec) -> bool:
+    """Only workers with these labels may train it."""
+    return bool(spec.worker.labels)
+
+
 def _trains_on_several_devices(spec: JobSpec) -> bool:
     """One job on many devices."""
     return spec.parallel is not None
 
 
-_SINCE_4: list[Callable[[JobSpec], bool]] = [_trains_on_several_devices]
+_SINCE_4: list[Callable[[JobSpec], bool]] = [_asks_for_labels, _trains_on_several_devices]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {
     2: lambda spec: any(uses(spec) for uses in _SINCE_2),

@@ -1,8 +1,9 @@
-"""Uploaded data sets; deduplicated by SHA-256 and reading options."""
+"""Data sets; deduplicated by SHA-256 and reading options, which name the connection of those read by reference."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from service.domain.status import ENDED
-from service.errors import Conflict, NotFound, QuotaExceeded
+from service.errors import Conflict, IdempotencyMismatch, NotFound, QuotaExceeded
 from service.spec.table import Dataset, DatasetSummary
 from service.store.engine import allow_long_statements
 from service.store.jobs.jobs import lock
@@ -27,31 +28,93 @@ _COLUMNS = [datasets.c[name] for name in Dataset.model_fields if name != "object
 _SUMMARY = [datasets.c[name] for name in DatasetSummary.model_fields if name != "object"]
 
 
-def add(connection: Connection, dataset: Dataset, *, path: str, options: str) -> tuple[Dataset, bool]:
-    """Insert a data set whose Parquet file is stored at `path`; (existing one, False) for a duplicate.
+@dataclass(frozen=True)
+class Import:
+    """How a data set came to be read from a connection."""
 
-    `options`: reading options as canonical JSON.
+    series: str | None  # id of version 1 of the data set that it refreshes; null: it is version 1
+    idempotency_key: str | None = None
+    request_sha256: str | None = None
+
+
+def add(
+    connection: Connection, dataset: Dataset, *, path: str, options: str, read: Import | None = None
+) -> tuple[Dataset, bool]:
+    """Insert a data set whose Parquet file is stored at `path`.
+
+    (existing one, False) for a duplicate, and for a repeated Idempotency-Key. A refresh gets the next version of its
+    series. `options`: reading options and, if it was read from a connection, its reference, as canonical JSON.
+    Raises IdempotencyMismatch, and Conflict for two refreshes at a time.
     """
+    if read is not None and read.series is not None:
+        latest = select(func.max(datasets.c.version)).where(datasets.c.series == read.series)
+        dataset = dataset.model_copy(update={"version": int(connection.scalar(latest) or 1) + 1})
     row = {**dataset.model_dump(exclude={"object"}), "path": path, "options": options}
     row["tenant"] = tenant_of(connection)
     row["column_count"] = len(dataset.columns)
     row["columns"] = _profile(dataset)
     row["profile_bytes"] = profile_bytes(dataset)
     row["read_as"] = dataset.read_as.model_dump(mode="json")
+    row["provenance"] = None if dataset.provenance is None else dataset.provenance.model_dump(mode="json")
+    if read is not None:
+        row["series"] = read.series or dataset.id
+        row |= {"idempotency_key": read.idempotency_key, "request_sha256": read.request_sha256}
     try:
         with connection.begin_nested():
             connection.execute(insert(datasets), row)
     except IntegrityError:
         known = find_same(connection, dataset.sha256, options)
+        if known is None and read is not None:
+            known = _before(connection, read)
         if known is None:
             raise
         return known, False
     return dataset, True
 
 
+def _before(connection: Connection, read: Import) -> Dataset | None:
+    """What the same Idempotency-Key created a moment ago; raises Conflict where a refresh took the version number."""
+    key = read.idempotency_key
+    known = None if key is None else by_idempotency_key(connection, key, read.request_sha256)
+    if known is None and read.series is not None:
+        raise Conflict("another refresh of this data set has ended at the same time: try again")
+    return known
+
+
+def by_idempotency_key(connection: Connection, key: str, request_sha256: str | None) -> Dataset | None:
+    """The data set that this Idempotency-Key created, if any; raises IdempotencyMismatch for another request."""
+    query: Select[Any] = select(*_COLUMNS, datasets.c.request_sha256)
+    row = connection.execute(query.where(in_tenant(connection, datasets), datasets.c.idempotency_key == key)).first()
+    if row is not None and row.request_sha256 != request_sha256:
+        raise IdempotencyMismatch
+    return None if row is None else _dataset(row)
+
+
+@dataclass(frozen=True)
+class Referenced:
+    """What a refresh needs of a data set that was read from a connection."""
+
+    name: str | None
+    series: str
+    reference: str  # canonical JSON
+
+
+def referenced(connection: Connection, dataset_id: str) -> Referenced:
+    """How a data set was read; raises NotFound, and Conflict if it was uploaded."""
+    columns = datasets.c.name, datasets.c.series, datasets.c.options
+    query = select(*columns).where(in_tenant(connection, datasets), datasets.c.id == dataset_id)
+    row = connection.execute(query).first()
+    if row is None:
+        raise NotFound(f"no data set {dataset_id!r}")
+    if row.series is None:
+        raise Conflict("this data set was uploaded: one that is read from a connection can be refreshed")
+    return Referenced(row.name, row.series, row.options)
+
+
 def profile_bytes(dataset: Dataset) -> int:
-    """Size of the column profiles in the database, in bytes."""
-    return len(json.dumps(_profile(dataset)))
+    """Size of the column profiles and the provenance in the database, in bytes."""
+    provenance = dataset.provenance
+    return len(json.dumps(_profile(dataset))) + (0 if provenance is None else len(provenance.model_dump_json()))
 
 
 def _profile(dataset: Dataset) -> list[dict[str, Any]]:

@@ -18,7 +18,14 @@ from sqlalchemy import Float, create_engine, event, func, literal, make_url, sel
 from sqlalchemy.exc import ArgumentError
 
 from service.errors import Misconfigured
-from service.store import decision_tables, migrations, model_tables  # noqa: F401  (`metadata` has all tables now)
+from service.store import (  # noqa: F401  (`metadata` has all tables)
+    api_usage,
+    connection_tables,
+    decision_tables,
+    migrations,
+    model_tables,
+    worker_tables,
+)
 from service.store.database_errors import translate_errors
 from service.store.notifications import CHANNEL, PostgresChangeListener, SqliteChangeListener
 from service.store.postgres_connection import (

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection
 
-    from service.store.jobs.jobs import JobFilter
+    from service.store.jobs.job_filter import JobFilter
 
 MAX_JOBS = 500
 MAX_EPOCHS = 50_000

@@ -56,11 +56,18 @@ datasets = Table(
     Column("parquet_bytes", BigInteger, nullable=False),
     Column("profile_bytes", BigInteger, nullable=False, server_default="0"),  # size of `columns`
     Column("created_at", Utc, nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("series", String),  # id of version 1, which may be deleted; null: it was uploaded
+    Column("connection", String),
+    Column("provenance", JSON(none_as_null=True)),
+    Column("idempotency_key", String),
+    Column("request_sha256", String),
     UniqueConstraint("tenant", "sha256", "options"),
     Index(None, "tenant", "id"),
-    Index(
-        "ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"
-    ),  # covering index for sums: rows may take megabytes
+    Index("uq_datasets_series", "series", "version", unique=True),
+    Index("uq_datasets_idempotency_key", "tenant", "idempotency_key", unique=True),
+    # Covering index for sums: rows may take megabytes.
+    Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),
 )
 
 # Input encoding of a data set, as resolved at submission; shared by jobs.
@@ -121,6 +128,8 @@ jobs = Table(
     Column("request_sha256", String),
     Column("priority", Integer, nullable=False),
     Column("device_request", String, nullable=False),
+    Column("worker_labels", String, nullable=False, server_default=""),  # that its worker must have: KEY=VALUE,...
+    Column("suits_preemptible", Boolean, nullable=False, server_default=false()),  # long, and saves cheaply
     Column("ranks", Integer, nullable=False, server_default="1"),  # trainers that it takes, one for each device
     Column("max_epochs", Integer, nullable=False),
     Column("monitor", String, nullable=False),
@@ -156,8 +165,14 @@ jobs = Table(
     Index(None, "tenant", "started_at"),
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
-Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
-Index("ix_jobs_claim_shape", jobs.c.tenant, jobs.c.shape_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+_queued = jobs.c.status == "queued"
+_demanded = jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key, jobs.c.failures
+Index(  # covering index of store/demand.py; claims look for no array_limit, so that SQLite does not use it for them
+    "ix_jobs_demand",
+    *(jobs.c.status, jobs.c.array_limit, *_demanded),
+    sqlite_where=_queued,
+    postgresql_where=_queued,
+)
 
 Index(
     "ix_jobs_parallel",
@@ -165,20 +180,6 @@ Index(
     jobs.c.id,
     sqlite_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
     postgresql_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
-)
-
-# Workers that reserve trainers for a job on several devices, or train its ranks.
-gang_members = Table(
-    "gang_members",
-    metadata,
-    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    Column("worker", String, primary_key=True),
-    Column("ranks", Integer, nullable=False),  # of its trainers
-    Column("ready", Boolean, nullable=False),  # these trainers are free, or train the job's ranks
-    Column("deadline", Float, nullable=False),  # of all members to be ready; on the lease clock, as `lease_until`
-    Column("lease_until", Float, nullable=False),  # renewed by the worker
-    Column("lease_boot", String, nullable=False),
-    Index(None, "worker"),
 )
 
 epochs = Table(
@@ -240,25 +241,6 @@ events = Table(
     Column("attempt", Integer, nullable=False),
     Column("message", String, nullable=False),
     Column("details", JSON, nullable=False),
-)
-
-workers = Table(
-    "workers",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False, server_default=DEFAULT_TENANT),
-    Column("hostname", String, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("trainers", Integer, nullable=False),
-    Column("device", String, nullable=False),
-    Column("claims", Integer, nullable=False, server_default="0"),
-    Column("claimed", Integer, nullable=False, server_default="0"),
-    Column("claim_seconds", Float, nullable=False, server_default="0"),
-    Column("waited_seconds", Float, nullable=False, server_default="0"),
-    Column("lapsed_leases", Integer, nullable=False, server_default="0"),
-    Column("trainer_restarts", Integer, nullable=False, server_default="0"),
-    Column("started_at", Utc, nullable=False),
-    Column("seen_at", Utc, nullable=False),
 )
 
 keys = Table(

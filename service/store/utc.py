@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import DateTime, TypeDecorator
+from sqlalchemy import DateTime, TypeDecorator, func, literal
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect
+    from sqlalchemy import ColumnElement, Connection, Dialect
 
 
 class Utc(TypeDecorator[datetime]):
@@ -26,3 +26,10 @@ class Utc(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def ago(connection: Connection, age: timedelta = timedelta()) -> ColumnElement[datetime]:
+    """A time in the past, by the database server's clock: the machines' clocks may differ."""
+    if connection.dialect.name == "postgresql":
+        return func.now() - age
+    return literal(datetime.now(UTC) - age, Utc)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import delete, func, insert, literal, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from service.domain.status import Status
 from service.spec.base import FrozenModel
-from service.store.schema import jobs, workers
+from service.store.schema import jobs
 from service.store.tenancy import in_tenant
-from service.store.utc import Utc
+from service.store.utc import ago
+from service.store.worker_tables import gang_members, workers
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import Connection
 
 DEAD_AFTER = timedelta(minutes=1)
 DELETED_AFTER = timedelta(days=1)  # rows of workers that did not deregister
@@ -35,6 +36,10 @@ class WorkerInfo(FrozenModel):
     """Number of trainer processes."""
     device: str
     """Training device."""
+    labels: dict[str, str] = {}
+    """Its labels, which jobs may ask for."""
+    preemptible: bool = False
+    """Whether its machine may be taken away at short notice."""
     jobs: list[str]
     """Ids of the jobs that it trains now."""
     started_at: datetime
@@ -57,35 +62,29 @@ class WorkerInfo(FrozenModel):
 
 def heartbeat(connection: Connection, worker: WorkerInfo) -> None:
     """Register this worker or update its row, with the current time."""
-    row = worker.model_dump(exclude={"object", "jobs"}) | {"seen_at": _ago(connection)}
+    row = worker.model_dump(exclude={"object", "jobs"}) | {"seen_at": ago(connection)}
     if connection.execute(update(workers).where(workers.c.id == worker.id).values(row)).rowcount == 0:
-        dead = select(workers.c.id).where(workers.c.seen_at < _ago(connection, DELETED_AFTER)).order_by(workers.c.id)
+        dead = select(workers.c.id).where(workers.c.seen_at < ago(connection, DELETED_AFTER)).order_by(workers.c.id)
         ids = connection.scalars(dead.with_for_update(skip_locked=True)).all()
         connection.execute(delete(workers).where(workers.c.id.in_(ids)))
         connection.execute(insert(workers).values(row))
 
 
-def _ago(connection: Connection, age: timedelta = timedelta()) -> ColumnElement[datetime]:
-    """A time in the past, by the database server's clock: the machines' clocks may differ."""
-    if connection.dialect.name == "postgresql":
-        return func.now() - age
-    return literal(datetime.now(UTC) - age, Utc)
-
-
 def deregister(connection: Connection, worker_id: str) -> None:
-    """Delete a worker's row when it stops."""
+    """Delete a worker's row when it stops, and what it has reserved for a gang."""
+    connection.execute(delete(gang_members).where(gang_members.c.worker == worker_id))
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
 
 def trainers_of_kind(connection: Connection, kind: str) -> int:
     """The trainers of all live workers whose devices are of this kind: cpu or cuda."""
-    alive = workers.c.seen_at > _ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
+    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
     return connection.scalar(select(func.sum(workers.c.trainers)).where(*alive)) or 0
 
 
 def find(connection: Connection) -> list[WorkerInfo]:
     """Workers with a heartbeat within the last minute, and those of their jobs that belong to the tenant."""
-    alive = select(workers).where(workers.c.seen_at > _ago(connection, DEAD_AFTER)).order_by(workers.c.id)
+    alive = select(workers).where(workers.c.seen_at > ago(connection, DEAD_AFTER)).order_by(workers.c.id)
     running = select(jobs.c.worker, jobs.c.id).where(in_tenant(connection, jobs), jobs.c.status == Status.running)
     running_jobs: dict[str, list[str]] = {}
     for row in connection.execute(running.order_by(jobs.c.id)):

@@ -19,7 +19,7 @@ from service.domain.event import EventKind
 from service.domain.job import JobError
 from service.domain.job_file import JobFile, JobFileKind
 from service.domain.status import ErrorCode
-from service.errors import ServiceError, StorageError
+from service.errors import ServiceError, StorageError, Unavailable
 from service.store.jobs.events import NewEvent
 from service.training.checkpoint import Metadata, to_bytes
 from service.training.snapshot import to_bytes as snapshot_bytes
@@ -135,7 +135,8 @@ class CheckpointFiles:
     def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint | JobFile], JobError | None]:
         """The files that an ended job keeps, as far as they could be written, and why not all were.
 
-        Predictions that cannot be kept do not fail the job: an event says why.
+        Predictions that cannot be kept do not fail the job: an event says why. Raises Unavailable while the artifact
+        store cannot be reached.
         """
         files: list[Checkpoint | JobFile] = []
         try:
@@ -155,6 +156,8 @@ class CheckpointFiles:
         if best is not None and attempt.last is not None and JobFileKind.predictions in self._keep:
             try:
                 files += self._write_predictions(number, attempt.claim, best)
+            except Unavailable:
+                raise
             except Exception as error:
                 if not (isinstance(error, ServiceError) or is_out_of_memory(error)):
                     raise

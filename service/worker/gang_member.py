@@ -8,11 +8,12 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from service.store import workers
 from service.store.jobs import gangs
 from service.store.jobs.gangs import Dissolved, Member, Reservation, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sqlalchemy import Connection
 
@@ -30,12 +31,14 @@ LOOPBACK = "127.0.0.1"
 class GangMember:
     """Decides which free trainers are kept for a gang, and when its ranks start."""
 
-    def __init__(self, settings: Settings, database: Database, worker: str) -> None:
-        self._settings, self._database, self._worker = settings, database, worker
+    def __init__(self, settings: Settings, database: Database, worker: str, labels: Collection[str]) -> None:
+        """`labels`: the subsets of the worker's labels, as text."""
+        self._settings, self._database, self._worker, self._labels = settings, database, worker, labels
         self._skipped: dict[str, float] = {}  # until when
         self._joined: str | None = None  # the job for which it has reserved trainers
         self._running: str | None = None  # the job of which its trainers are ranks
         self._look_at = 0.0
+        self._trainers_of_all = 0
 
     @property
     def due(self) -> bool:
@@ -74,6 +77,16 @@ class GangMember:
         if (self._joined or self._running) is not None:
             gangs.renew(connection, self._worker, self._settings.lease_seconds)
 
+    def see(self, connection: Connection) -> None:
+        """Count the trainers of all workers."""
+        self._trainers_of_all = workers.trainers_of_kind(connection, "cpu")
+
+    def startable(self, free: int, device: str, *, idle: bool) -> dict[str, int]:
+        """The devices of a job that the worker can start alone: those that are free. For a job on more than all workers
+        have, an idle worker of CPUs starts further trainers."""
+        beyond = {"beyond": max(free, self._trainers_of_all)} if idle and device == "cpu" else {}
+        return {"ranks": free, **beyond}
+
     def address_for(self, start: Start) -> str:
         """This machine's address for the other ranks: where it reaches the database from, if they are elsewhere."""
         host = urlsplit(self._settings.database).hostname
@@ -87,7 +100,7 @@ class GangMember:
         own = [trainer for trainer in trainers if not trainer.temporary]
         kind = next((trainer.device.split(":")[0] for trainer in own if trainer.device), "")
         settings = self._settings.lease_seconds, self._settings.gang_seconds
-        return Member(self._worker, kind, len(own), len(free), *settings, self._joined)
+        return Member(self._worker, kind, len(own), len(free), *settings, self._labels, self._joined)
 
     def _release(self, trainers: Sequence[TrainerHandle], reserved: Reservation, missing: int) -> None:
         """When half of the time is over: ask trainers to requeue their jobs, as many as are missing."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
 from typing import TYPE_CHECKING
 
 from service.artifacts import ArtifactsConfig
+from service.concurrency.cores import cpu_count
 from service.worker.protocol import CheckpointPolicy, TrainerConfig
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerConfig]:
     """One for each trainer."""
-    count = settings.trainers or gpus or os.cpu_count() or 1
+    count = settings.trainers or gpus or cpu_count()
     policy = CheckpointPolicy(settings.save_seconds, frozenset(settings.keep.split(",")), settings.max_superseded_bytes)
     return [
         TrainerConfig(
@@ -29,7 +29,7 @@ def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerC
             log_format=settings.log_format,
             device=settings.device,
             gpu=number,
-            threads=settings.trainer_threads or os.cpu_count() or 1,
+            threads=settings.trainer_threads or cpu_count(),
             checkpoints=policy,
         )
         for number in range(count)

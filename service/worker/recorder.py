@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from service.domain.job import JobError
     from service.domain.job_file import JobFile
     from service.store.engine import Database
+    from service.training.progress import ProgressCounter
     from service.worker.checkpoint_files import CheckpointFiles, Packer
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ FLUSH_SECONDS = 0.5
 PUBLISHING_SHARE = 0.02  # of training time, at most, for publishing best checkpoints during training
 PUBLISHING_SECONDS = 0.003  # estimated time to publish one, until it is measured
 SAVING_SHARE = 0.015  # of training time, at most, for saving states
-FULL_SECONDS = 5.0  # after a disk rejected a file, until the next try
+FULL_SECONDS = 5.0  # after the store rejected a file, until the next try
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -42,13 +44,22 @@ class Recorder:
     """Records the attempts at jobs that train as one array: one transaction for all of them at a time."""
 
     def __init__(
-        self, database: Database, files: CheckpointFiles, device: str, claims: Sequence[Claim], save_seconds: float
+        self,
+        database: Database,
+        files: CheckpointFiles,
+        device: str,
+        claims: Sequence[Claim],
+        save_seconds: float,
+        progress: ProgressCounter | None = None,
     ) -> None:
-        """`save_seconds`: between two saved states, or more where saving would take too much of the time."""
+        """`save_seconds`: between two saved states, or more where saving would take too much of the time.
+
+        `progress`: what the watchdog sees.
+        """
         self._database, self._files, self._device = database, files, device
         self.attempts = [Attempt(claim) for claim in claims]
         self._active = dict(enumerate(self.attempts))
-        self._save_seconds = save_seconds
+        self._save_seconds, self._progress = save_seconds, progress
         self._unavailable = False  # the last flush failed
         self._flushed_at = time.monotonic()
         self._publish_from = self._flushed_at + len(claims) * PUBLISHING_SECONDS / PUBLISHING_SHARE
@@ -73,9 +84,9 @@ class Recorder:
             published = attempt.published
             if attempt.best is None or published is None or published.epoch != attempt.best.epoch:
                 attempt.published = None
-            elif not self._files.exists(published):
+            elif not self._retry(partial(self._files.exists, published)):
                 attempt.published = None  # the resume point has the weights: publish them again
-        return retry(lambda: self._commit(resumed, {}, {})) if resumed else FlushResult()
+        return self._retry(lambda: self._commit(resumed, {}, {})) if resumed else FlushResult()
 
     def add(self, number: int, row: Epoch) -> None:
         """Take a finished epoch of an attempt."""
@@ -106,9 +117,9 @@ class Recorder:
             try:
                 for number, written in write_concurrently(released, write):
                     files[number] += written
-            except StorageError as error:
+            except (StorageError, Unavailable) as error:
                 log.warning("requeued without a checkpoint or saved state: %s", error)
-        result = retry(lambda: self._commit(released, files, {}, release=True))
+        result = self._retry(lambda: self._commit(released, files, {}, release=True))
         self._leave(released)
         return result
 
@@ -118,14 +129,22 @@ class Recorder:
             self.release(limited)
 
     def finish(self, outcomes: Mapping[int, Outcome]) -> FlushResult:
-        """Publish these attempts' files and end their jobs in one transaction; retries until the database answers."""
+        """Publish these attempts' files and end their jobs in one transaction.
+
+        Retries until the database, and an object store, answer.
+        """
         ended = {number: self._active[number] for number in outcomes}
         files: dict[int, list[Checkpoint | JobFile]] = {}
         ends: dict[int, Outcome] = {}
-        for number, (written, problem) in write_concurrently(ended, self._files.write_final):
-            files[number] = written
-            ends[number] = Outcome(Status.failed, error=problem) if problem else outcomes[number]
-        result = retry(lambda: self._commit(ended, files, ends))
+
+        def write() -> None:
+            left = {number: attempt for number, attempt in ended.items() if number not in ends}
+            for number, (written, problem) in write_concurrently(left, self._files.write_final):
+                files[number] = written
+                ends[number] = Outcome(Status.failed, error=problem) if problem else outcomes[number]
+
+        self._retry(write)
+        result = self._retry(lambda: self._commit(ended, files, ends))
         self._leave(ended)
         return result
 
@@ -155,13 +174,14 @@ class Recorder:
                 leases.record_crash(connection, claim.job_id, claim.attempt, error)
 
         try:
-            retry(write)
+            self._retry(write)
         except LeaseLost:
             _log_lost(claim)
 
     def _write_due(self) -> dict[int, list[Checkpoint]]:
         """Write the best checkpoints and states that are due; what cannot be written is tried again later."""
         files: dict[int, list[Checkpoint]] = {number: [] for number in self._active}
+        began = time.monotonic()
         try:
             started = time.monotonic()
             if started >= self._publish_from:
@@ -175,10 +195,14 @@ class Recorder:
                     files[number] += written
                 done = time.monotonic()
                 self._save_from = done + max(self._save_seconds, (done - started) / SAVING_SHARE)
-        except StorageError as error:
+        except (StorageError, Unavailable) as error:
             log.warning("not published yet, training continues: %s", error)
-            self._publish_from = self._save_from = time.monotonic() + FULL_SECONDS
+            tried = time.monotonic() - began  # an object store is given up after seconds: train as long in between
+            self._publish_from = self._save_from = time.monotonic() + max(FULL_SECONDS, tried)
         return files
+
+    def _retry(self, write: Callable[[], T]) -> T:
+        return retry(write, self._progress)
 
     def _leave(self, numbers: Collection[int]) -> None:
         for number in numbers:
@@ -235,12 +259,17 @@ def _log_lost(claim: Claim) -> None:
     log.warning("lease lost: attempt %s of %s stops, as another attempt owns the job", claim.attempt, claim.job_id)
 
 
-def retry(write: Callable[[], T]) -> T:
-    """Write, and retry while the database is unavailable: its restart must not lose a week of training."""
+def retry(write: Callable[[], T], progress: ProgressCounter | None = None) -> T:
+    """Retry while the database or an object store is unavailable: their restart must not lose a week of training.
+
+    `progress`: is counted up meanwhile, as waiting is no stall.
+    """
     for delay in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
         try:
             return write()
         except (Unavailable, StorageError) as error:
             log.warning("not recorded yet, next try in %s s: %s", delay, error)
             time.sleep(delay)
+            if progress is not None:
+                progress.value += 1
     raise AssertionError("unreachable")

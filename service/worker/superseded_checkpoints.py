@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from service.errors import StorageError, Unavailable
+from service.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ class SupersededCheckpoints:
     def add(self, keys: Iterable[str]) -> None:
         """No row names these files any more."""
         for key in sorted(keys):
-            size = max(self._size(key), MIN_FILE_BYTES)
+            size = max(self._size(key) if self._artifacts.is_local else 0, MIN_FILE_BYTES)
             self._files.append((key, size))
             self._bytes += size
         self._shrink(self._max_bytes)
@@ -50,5 +50,5 @@ class SupersededCheckpoints:
     def _size(self, key: str) -> int:
         try:
             return self._artifacts.size(key) or 0
-        except (StorageError, Unavailable):
+        except StorageError:
             return 0

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from service import logs
 from service.domain.job import JobError
+from service.engine_constants import ARRAY_WIDTHS
 from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
+from service.spec.worker import parse_labels, subsets
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
-from service.store.jobs import attempt, gangs, leases
-from service.store.jobs.claim import Claimant, claim_jobs, has_queued
+from service.store.jobs import attempt, leases
+from service.store.jobs.claim import claim_jobs, has_queued
+from service.store.jobs.claim_order import Claimant
 from service.store.jobs.gangs import Start
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
@@ -47,7 +50,6 @@ STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
-ARRAY_WIDTHS = {"cpu": 16, "cuda": 256}
 
 
 class Supervisor:
@@ -57,6 +59,8 @@ class Supervisor:
         self._settings = settings
         self._database = database
         self._id = new_id("wrk")
+        self._labels = parse_labels(settings.worker_labels)
+        self._subsets = subsets(self._labels)
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
@@ -71,8 +75,7 @@ class Supervisor:
         self._started_at, self._claim_stats = datetime.now(UTC), ClaimStats()
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
-        self._gang = GangMember(settings, database, self._id)
-        self._trainers_of_all = 0
+        self._gang = GangMember(settings, database, self._id, self._subsets)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
@@ -202,10 +205,11 @@ class Supervisor:
             trainer, *free = free
             device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
+            startable = self._gang.startable(1 + len(free), device, idle=1 + len(free) == len(self._trainers))
             with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += claim_jobs(
                     connection,
-                    Claimant(self._id, {"cpu", device}, width, len(free) + 1, **self._startable(1 + len(free), device)),
+                    Claimant(self._id, {"cpu", device}, width, 1 + len(free), self._subsets, **startable),
                     seconds=self._settings.lease_seconds,
                     max_running=self._settings.max_running_jobs,
                 )
@@ -225,12 +229,6 @@ class Supervisor:
             return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
         return free if found is None else free[found.kept :]
 
-    def _startable(self, free: int, device: str) -> dict[str, int]:
-        """The devices of a job that can start now. For a job on more than all workers have, an idle worker of CPUs
-        starts further trainers."""
-        idle = free == len(self._trainers) and device == "cpu"
-        return {"ranks": free, "beyond": max(free, self._trainers_of_all)} if idle else {"ranks": free}
-
     def _start_ranks(self, claim: Claim, ranks: range, address: str, free: list[TrainerHandle]) -> list[TrainerHandle]:
         """Start these ranks on the first trainers of `free`, and on temporary ones; returns those that are left."""
         like, missing = self._trainers[0].config, range(len(ranks) - len(free))
@@ -249,7 +247,7 @@ class Supervisor:
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
-            self._trainers_of_all = workers.trainers_of_kind(connection, "cpu")
+            self._gang.see(connection)
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
@@ -271,6 +269,8 @@ class Supervisor:
             pid=os.getpid(),
             trainers=sum(not trainer.temporary for trainer in self._trainers),
             device=next((trainer.device for trainer in self._trainers if trainer.device), "starting"),
+            labels=self._labels,
+            preemptible=self._settings.preemptible,
             jobs=[],
             **asdict(self._claim_stats),
             started_at=self._started_at,
@@ -294,6 +294,5 @@ class Supervisor:
         try:
             with self._database.transaction() as connection:
                 workers.deregister(connection, self._id)
-                gangs.leave(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("the worker's row could not be removed: %s", problem)

@@ -7,6 +7,7 @@ import logging
 import signal
 import traceback
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -112,7 +113,7 @@ class Trainer:
         which this trainer leads."""
         device = self._device_of(claims[0])
         files = CheckpointFiles(self._artifacts, self._superseded, self._policy.keep)
-        recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds)
+        recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds, self._progress)
         try:
             self._train(recorder, device, task)
         except RankLost as error:
@@ -147,10 +148,10 @@ class Trainer:
         jobs, data = self._prepare(recorder)
         if not jobs:
             return
-        saved = retry(lambda: saved_states(self._database, recorder.attempts))
+        saved = retry(lambda: saved_states(self._database, recorder.attempts), self._progress)
         machine = fingerprint(device, jobs[0].graph, jobs[0].spec.optimizer)
         for attempt, state in zip(recorder.attempts, saved, strict=True):
-            resume(self._artifacts, attempt, state, machine)
+            retry(partial(resume, self._artifacts, attempt, state, machine), self._progress)
         packer = WeightsPacker(jobs, data, machine)
         recorder.start(packer)
         points = [attempt.resume_point for attempt in recorder.attempts]
@@ -174,7 +175,7 @@ class Trainer:
     def _prepare(self, recorder: Recorder) -> tuple[list[Resolved], list[Prepared]]:
         """The jobs and their rows. A job whose rows cannot be prepared fails, e.g. by its split; the others remain."""
         claims = [attempt.claim for attempt in recorder.attempts]
-        resolved, table = retry(lambda: self._load(claims))
+        resolved, table = retry(lambda: self._load(claims), self._progress)
         prepared = self._prepared_cache.get_or_prepare(resolved, table)
         jobs: list[Resolved] = []
         data: list[Prepared] = []

@@ -28,7 +28,8 @@ from service.store import checkpoints, sweeps
 from service.store.engine import Database
 from service.store.jobs import attempt, jobs
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
-from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.claim import Claim, claim_jobs
+from service.store.jobs.claim_order import Claimant
 from service.store.models import versions
 from service.store.models.versions import NewMember, NewModelVersion
 from service.store.sweeps import SweepJob

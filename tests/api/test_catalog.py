@@ -9,8 +9,9 @@ from importlib.metadata import version
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from service.store import schema, workers
+from service.store import workers
 from service.store.engine import Database
+from service.store.worker_tables import workers as table
 from service.store.workers import WorkerInfo
 from tests.api.conftest import both_databases
 from tests.api.job_factory import JobFactory
@@ -40,7 +41,7 @@ def test_live_workers_are_listed_with_their_jobs(
     with database.transaction() as connection:
         for name, seen in (("wrk_1", now), ("wrk_gone", now - timedelta(minutes=2))):
             workers.heartbeat(connection, worker(name, now))
-            connection.execute(update(schema.workers).where(schema.workers.c.id == name).values(seen_at=seen))
+            connection.execute(update(table).where(table.c.id == name).values(seen_at=seen))
 
     (alive,) = client.get("/v1/workers").json()["data"]
 

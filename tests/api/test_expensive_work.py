@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from service.api.app import create_app
 from service.artifacts import Artifacts, FolderArtifacts
 from service.concurrency.cancellation import current
-from service.concurrency.fair_slots import FairLimiter
+from service.concurrency.fair_slots import FairLimiter, FairSlots
 from service.data.preprocess.dataset import prepare
 from service.data.processes import preview
 from service.domain.export import Export
@@ -121,11 +121,13 @@ def test_exports_are_cancelled_when_their_clients_disconnect(
 @contextmanager
 def held_slot(limiter: FairLimiter, tenant: str) -> Iterator[None]:
     """The tenant holds a slot in this context; one must be free for it."""
-    assert limiter._enqueue(tenant, lambda: None).granted
+    slots = limiter._slots
+    assert isinstance(slots, FairSlots)
+    assert slots._enqueue(tenant, lambda: None).granted
     try:
         yield
     finally:
-        limiter._release(tenant)
+        slots._release(tenant)
 
 
 def test_previews_and_sweeps_do_not_wait_for_uploads(client: TestClient, app: FastAPI) -> None:

@@ -16,7 +16,8 @@ from service.domain.status import Status
 from service.store import usage
 from service.store.engine import Database
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, write
-from service.store.jobs.claim import Claimant, claim_jobs
+from service.store.jobs.claim import claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.api.job_factory import JobFactory, epoch, weights
 from tests.api.test_models import publish
 from tests.data.test_prediction_table import source

@@ -15,7 +15,8 @@ from service.domain.status import Status, StopReason
 from service.store.engine import Database
 from service.store.jobs import attempt
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
-from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.claim import Claim, claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.api.conftest import both_databases
 from tests.api.job_factory import JobFactory, epoch
 from tests.api.test_forks import fork

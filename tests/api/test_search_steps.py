@@ -15,7 +15,8 @@ from service.store import datasets
 from service.store.engine import Database
 from service.store.jobs import attempt
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
-from service.store.jobs.claim import Claimant, claim_jobs
+from service.store.jobs.claim import claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.api.conftest import both_databases
 from tests.api.job_factory import epoch
 from tests.api.sweep_requests import submit

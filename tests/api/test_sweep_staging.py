@@ -18,7 +18,8 @@ from service.maintenance.collector import Collector, RetentionPolicy
 from service.store import sweeps, usage
 from service.store.engine import Database, TenantDatabase
 from service.store.jobs import jobs
-from service.store.jobs.claim import Claimant, claim_jobs, has_queued
+from service.store.jobs.claim import claim_jobs, has_queued
+from service.store.jobs.claim_order import Claimant
 from service.store.maintenance import retention, statistics
 from service.store.schema import events
 from service.store.schema import jobs as jobs_table

@@ -1,4 +1,4 @@
-"""The artifact store: files are stored atomically and durably, under their keys only."""
+"""Artifacts in a folder: files are stored atomically and durably, under their keys only."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from service.artifacts import Artifacts, FolderArtifacts, sha256_of
+from service.artifacts import FolderArtifacts, sha256_of
 from service.errors import StorageError
+from tests.artifacts.store_tests import StoreTests
 
 
 @pytest.fixture
-def artifacts(tmp_path: Path) -> Artifacts:
+def artifacts(tmp_path: Path) -> FolderArtifacts:
     return FolderArtifacts(tmp_path)
 
 
-def test_a_stored_file_can_be_read_and_replaced(artifacts: Artifacts) -> None:
+class TestFolder(StoreTests):
+    @pytest.fixture
+    def store(self, artifacts: FolderArtifacts) -> FolderArtifacts:
+        return artifacts
+
+
+def test_a_stored_file_can_be_read_and_replaced(artifacts: FolderArtifacts) -> None:
     artifacts.put("checkpoints/job_1/best", b"first")
     artifacts.put("checkpoints/job_1/best", b"second")
 
@@ -25,7 +32,7 @@ def test_a_stored_file_can_be_read_and_replaced(artifacts: Artifacts) -> None:
 
 
 def test_a_file_and_every_new_folder_are_synced_before_put_returns(
-    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artifacts: FolderArtifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
     real = os.fsync
@@ -39,7 +46,7 @@ def test_a_file_and_every_new_folder_are_synced_before_put_returns(
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_temporary_files(
-    artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    artifacts: FolderArtifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifacts.put("key", b"old")
 
@@ -54,7 +61,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_temporary_files(
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_delete_removes_empty_folders_and_is_idempotent(artifacts: Artifacts) -> None:
+def test_delete_removes_empty_folders_and_is_idempotent(artifacts: FolderArtifacts) -> None:
     artifacts.put("checkpoints/job_1/best", b"x")
 
     for _ in range(2):
@@ -63,7 +70,7 @@ def test_delete_removes_empty_folders_and_is_idempotent(artifacts: Artifacts) ->
     assert not artifacts.path("checkpoints/job_1").exists()
 
 
-def test_a_failed_delete_is_logged_and_returned(artifacts: Artifacts, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_delete_is_logged_and_returned(artifacts: FolderArtifacts, caplog: pytest.LogCaptureFixture) -> None:
     """A folder at the path cannot be unlinked, not even by root."""
     artifacts.path("checkpoints/job_1/best").mkdir(parents=True)
 
@@ -73,7 +80,7 @@ def test_a_failed_delete_is_logged_and_returned(artifacts: Artifacts, caplog: py
     assert "could not remove checkpoints/job_1/best, retrying later" in caplog.text
 
 
-def test_files_in_the_trash_keep_their_key_and_can_be_restored(artifacts: Artifacts) -> None:
+def test_files_in_the_trash_keep_their_key_and_can_be_restored(artifacts: FolderArtifacts) -> None:
     artifacts.put("checkpoints/job_1/best", b"x")
     artifacts.put("checkpoints/job_2/best", b"y")
 
@@ -85,7 +92,7 @@ def test_files_in_the_trash_keep_their_key_and_can_be_restored(artifacts: Artifa
     assert not artifacts.path("checkpoints/job_1").exists()
 
 
-def test_unfinished_files_are_listed_and_can_be_removed(artifacts: Artifacts) -> None:
+def test_unfinished_files_are_listed_and_can_be_removed(artifacts: FolderArtifacts) -> None:
     with artifacts.scratch() as folder:
         (folder / "upload").write_bytes(b"x")
         (name,) = artifacts.unfinished()
@@ -97,7 +104,7 @@ def test_unfinished_files_are_listed_and_can_be_removed(artifacts: Artifacts) ->
         folder.mkdir()
 
 
-def test_the_deployment_id_is_stored_in_the_folder(artifacts: Artifacts, tmp_path: Path) -> None:
+def test_the_deployment_id_is_stored_in_the_folder(artifacts: FolderArtifacts, tmp_path: Path) -> None:
     assert artifacts.deployment_id() is None
 
     artifacts.set_deployment_id("dep_1")
@@ -107,6 +114,6 @@ def test_the_deployment_id_is_stored_in_the_folder(artifacts: Artifacts, tmp_pat
 
 
 @pytest.mark.parametrize("key", ["", "/etc/passwd", "../outside", "a/../../b"])
-def test_keys_cannot_escape_the_folder(artifacts: Artifacts, key: str) -> None:
+def test_keys_cannot_escape_the_folder(artifacts: FolderArtifacts, key: str) -> None:
     with pytest.raises(ValueError, match="not an artifact key"):
         artifacts.path(key)

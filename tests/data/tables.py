@@ -62,5 +62,5 @@ def store(folder: Path, content: str | bytes | Path, limits: ReadLimits = LIMITS
     if not isinstance(content, Path):
         source.write_bytes(content.encode() if isinstance(content, str) else content)
     parquet = folder / "table.parquet"
-    found = read_table(source, parquet, ReadOptions.model_validate(options), limits)
+    found = read_table([source], [source.name], parquet, ReadOptions.model_validate(options), limits)
     return Stored(parquet, found.rows, found.columns, found.warnings, found.read_as, found.duplicate_rows)

@@ -14,10 +14,11 @@ from typing import Any
 import httpx2
 
 from examples.local_service import wait_until_warm
-from service.artifacts import Artifacts, FolderArtifacts
+from service.artifacts import Artifacts, ArtifactsConfig, open_artifacts
 from service.maintenance.doctor import Doctor
-from service.settings import free_port
+from service.settings import Settings, free_port
 from service.store.engine import Database
+from tests.object_store import artifacts_environment
 from tests.processes import ENDLESS, children, get, submit, until
 
 LEASE = 2.0
@@ -52,6 +53,7 @@ class Team:
             "BESTEPOCH_LEASE_SECONDS": str(LEASE),
             "BESTEPOCH_TRAINERS": "1",
             "BESTEPOCH_LOG_LEVEL": "error",
+            **artifacts_environment(home),
             **settings,
         }
         self._processes = ExitStack()
@@ -119,7 +121,8 @@ class Team:
         return "".join(path.read_text() for path in (self.home / "logs").glob("*"))
 
     def artifacts(self) -> Artifacts:
-        return FolderArtifacts(Path(self.environment.get("BESTEPOCH_ARTIFACTS_URL", self.home / "artifacts")))
+        url = self.environment.get("BESTEPOCH_ARTIFACTS_URL", "")
+        return open_artifacts(ArtifactsConfig.of(Settings(home=self.home, artifacts_url=url)))
 
     def problems(self) -> Sequence[str]:
         """Problems that the doctor reports."""

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from examples.local_service import running_service
+from tests.object_store import artifacts_environment
 from tests.processes import ENDLESS, alive, children, get, linux_only, parent_of, submit, trainers_of, until, worker_of
 from tests.specs import REFERENCE
 
@@ -19,7 +20,9 @@ from tests.specs import REFERENCE
 @pytest.fixture
 def own_service(tmp_path: Path) -> Iterator[httpx2.Client]:
     """A service for one test, for fault injection."""
-    with running_service(tmp_path, BESTEPOCH_TRAINERS="1", BESTEPOCH_LEASE_SECONDS="2") as client:
+    with running_service(
+        tmp_path, **artifacts_environment(tmp_path), BESTEPOCH_TRAINERS="1", BESTEPOCH_LEASE_SECONDS="2"
+    ) as client:
         yield client
 
 
@@ -118,7 +121,7 @@ def test_a_second_signal_stops_a_worker_at_once(own_service: httpx2.Client) -> N
 @linux_only
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_service_stops_gracefully_and_requeues_its_job(tmp_path: Path, how: signal.Signals) -> None:
-    with running_service(tmp_path, BESTEPOCH_TRAINERS="1") as client:
+    with running_service(tmp_path, **artifacts_environment(tmp_path), BESTEPOCH_TRAINERS="1") as client:
         job_id = submit(client, ENDLESS)
         until(lambda: get(client, job_id)["progress"]["epoch"] > 0)
         service = parent_of(worker_of(client))
@@ -127,14 +130,14 @@ def test_the_service_stops_gracefully_and_requeues_its_job(tmp_path: Path, how: 
         os.kill(service, how)
         until(lambda: not any(alive(pid) for pid in everyone), 30)
 
-    with running_service(tmp_path, BESTEPOCH_TRAINERS="1") as client:
+    with running_service(tmp_path, **artifacts_environment(tmp_path), BESTEPOCH_TRAINERS="1") as client:
         job = until(lambda: (job := get(client, job_id))["attempt"] == 2 and job)
         assert (job["failures"], job["error"]) == (0, None)
 
 
 @linux_only
 def test_no_process_survives_a_killed_service(tmp_path: Path) -> None:
-    with running_service(tmp_path, BESTEPOCH_TRAINERS="1") as client:
+    with running_service(tmp_path, **artifacts_environment(tmp_path), BESTEPOCH_TRAINERS="1") as client:
         submit(client, ENDLESS)
         service = parent_of(worker_of(client))
         everyone = [service, *children(service)]

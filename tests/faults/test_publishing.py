@@ -35,6 +35,7 @@ from tests.api.job_factory import JobFactory
 from tests.faults.teams import Team
 from tests.faults.test_resuming import ended
 from tests.maintenance.collector_helpers import collect
+from tests.object_store import in_s3
 from tests.processes import get, linux_only, submit, until
 from tests.store import records
 from tests.worker.attempts import Told, outcome
@@ -254,6 +255,7 @@ def flip(path: Path) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.skipif(in_s3(), reason="flips bits of files in the artifacts folder")
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_flipped_bit_is_detected_in_every_kind_of_file(database_url: str, tmp_path: Path) -> None:
     with Team(database_url, tmp_path / "home").at_work(workers=1) as team:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from examples.local_service import running_service
+from tests.object_store import artifacts_environment
 from tests.processes import get, linux_only, submit, trainers_of, until, worker_of
 
 KILLS = int(os.environ.get("TEST_KILLS", "100"))
@@ -30,7 +31,13 @@ SPEC: dict[str, Any] = {
 def saving_often(tmp_path: Path) -> Iterator[httpx2.Client]:
     """A service that saves the state of jobs at every flush."""
     settings = {"BESTEPOCH_SAVE_SECONDS": "0", "BESTEPOCH_TRAINERS": "1", "BESTEPOCH_LOG_LEVEL": "error"}
-    with running_service(tmp_path, **settings, BESTEPOCH_STALL_SECONDS="5", BESTEPOCH_LEASE_SECONDS="2") as client:
+    with running_service(
+        tmp_path,
+        **artifacts_environment(tmp_path),
+        **settings,
+        BESTEPOCH_STALL_SECONDS="5",
+        BESTEPOCH_LEASE_SECONDS="2",
+    ) as client:
         yield client
 
 
@@ -90,7 +97,7 @@ def test_a_hanging_trainer_is_killed_and_its_job_resumes(saving_often: httpx2.Cl
 @linux_only
 def test_a_stopping_worker_saves_and_another_one_resumes(tmp_path: Path) -> None:
     settings = {"BESTEPOCH_TRAINERS": "1", "BESTEPOCH_LOG_LEVEL": "error"}
-    with running_service(tmp_path, **settings) as client:
+    with running_service(tmp_path, **artifacts_environment(tmp_path), **settings) as client:
         spec = {**SPEC, "max_epochs": 400}
         undisturbed = ended(client, submit(client, spec))
         job_id = submit(client, spec)

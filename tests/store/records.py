@@ -18,7 +18,8 @@ from service.spec.table import Column, ColumnType, Dataset
 from service.store.engine import Database
 from service.store.jobs import actions, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, write
-from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.claim import Claim, claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.specs import synthetic
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died", log_tail="Segmentation fault")

@@ -12,7 +12,8 @@ from sqlalchemy import select, update
 from service.domain.status import Status
 from service.store import schema
 from service.store.engine import Database
-from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.claim import Claim, claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.store.records import claim, job, submit
 
 

@@ -8,7 +8,8 @@ from service.domain.status import Status, StopReason
 from service.store.engine import Database
 from service.store.jobs import attempt, jobs
 from service.store.jobs.attempt import Outcome
-from service.store.jobs.claim import Claimant, claim_jobs
+from service.store.jobs.claim import claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.specs import synthetic
 from tests.store.records import submit
 

@@ -12,7 +12,8 @@ from service.domain.status import Status
 from service.store import workers
 from service.store.engine import Database
 from service.store.jobs import actions, gangs, leases
-from service.store.jobs.claim import Claimant, claim_jobs
+from service.store.jobs.claim import claim_jobs
+from service.store.jobs.claim_order import Claimant
 from service.store.jobs.gangs import Dissolved, Member, Reservation, Start, Step
 from tests.store.records import CRASH, claim, job, submit
 

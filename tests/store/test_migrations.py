@@ -19,6 +19,7 @@ from service.store.schema import Utc
 from tests.specs import synthetic
 from tests.store.records import claim, job
 
+SINCE_0020 = ("trial", "epoch_limit", "worker_labels", "suits_preemptible", "ranks")
 COLUMN = {"name": "size", "type": "number", "missing": 0, "distinct": 3, "min": 1.0, "max": 3.0}
 
 
@@ -95,7 +96,7 @@ def test_jobs_from_before_0021_have_no_epoch_limit_and_are_claimed(blank_databas
     database = database_at("0020", blank_database_url)
     with database.transaction(DEFAULT_TENANT) as connection:
         row = jobs.new_row(synthetic(), DEFAULT_TENANT)
-        old = {name: value for name, value in row.items() if name not in ("trial", "epoch_limit", "ranks")}
+        old = {name: value for name, value in row.items() if name not in SINCE_0020}
         jobs.add(connection, [old])
 
     migrate(blank_database_url)

@@ -32,7 +32,8 @@ from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
-from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.claim import Claim, claim_jobs
+from service.store.jobs.claim_order import Claimant
 from service.store.jobs.leases import MAX_FAILURES
 from service.store.schema import epochs, events
 from service.store.schema import jobs as jobs_table

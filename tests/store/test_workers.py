@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import select, update
 
 from service.store import workers
 from service.store.engine import Database
-from service.store.schema import workers as table
+from service.store.worker_tables import workers as table
 from service.store.workers import WorkerInfo
 from tests.store.records import claim, submit
 
 
-def test_a_worker_is_listed_with_its_jobs_until_it_deregisters(database: Database) -> None:
+def info(worker_id: str = "wrk_1", **fields: Any) -> WorkerInfo:
     now = datetime.now(UTC)
-    me = WorkerInfo(id="wrk_1", hostname="here", pid=7, trainers=2, device="cpu", jobs=[], started_at=now, seen_at=now)
+    values = {"hostname": "here", "pid": 7, "trainers": 2, "device": "cpu", "jobs": [], "started_at": now}
+    return WorkerInfo.model_validate({"id": worker_id, **values, "seen_at": now, **fields})
+
+
+def test_a_worker_is_listed_with_its_jobs_until_it_deregisters(database: Database) -> None:
+    me = info("wrk_1", labels={"gpu": "h100"}, preemptible=True)
     submitted = submit(database)
     claim(database, "wrk_1")
     for _ in range(2):
@@ -25,6 +31,7 @@ def test_a_worker_is_listed_with_its_jobs_until_it_deregisters(database: Databas
     with database.reading() as connection:
         (listed,) = workers.find(connection)
     assert (listed.id, listed.jobs, listed.device) == ("wrk_1", [submitted.id], "cpu")
+    assert (listed.labels, listed.preemptible) == ({"gpu": "h100"}, True)
 
     with database.transaction() as connection:
         workers.deregister(connection, "wrk_1")
@@ -34,9 +41,7 @@ def test_a_worker_is_listed_with_its_jobs_until_it_deregisters(database: Databas
 def test_workers_without_heartbeats_are_not_listed_and_later_deleted(database: Database) -> None:
     now = datetime.now(UTC)
     for number, age in enumerate([timedelta(days=2), timedelta(minutes=2), timedelta()]):
-        me = WorkerInfo(
-            id=f"wrk_{number}", hostname="", pid=7, trainers=2, device="cpu", jobs=[], started_at=now, seen_at=now
-        )
+        me = info(f"wrk_{number}")
         with database.transaction() as connection:
             workers.heartbeat(connection, me)
             connection.execute(update(table).where(table.c.id == me.id).values(seen_at=now - age))

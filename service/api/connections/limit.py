@@ -38,6 +38,7 @@ class ConnectionLimit(ServerState):
         super().__init__()
         self.limit = limit
         self.idle: dict[H11Protocol, None] = {}
+        self.closing = False  # every response is the last one of its connection
         self._logged = self._shed = -LOG_SECONDS
 
     def admit(self, new: H11Protocol) -> None:

@@ -22,10 +22,14 @@ BACKLOG = 2_048  # listen backlog; a client beyond it retries after a second
 
 
 class Server(uvicorn.Server):
-    """Serves an app of `create_app` over at most `connections` concurrent connections; `options` are uvicorn's."""
+    """Serves an app of `create_app` over at most `connections` concurrent connections; `options` are uvicorn's.
 
-    def __init__(self, app: FastAPI, *, connections: int = 10_000, **options: Any) -> None:
+    `last_requests`: at shutdown, idle connections stay open for another request until their keep-alive timeout.
+    """
+
+    def __init__(self, app: FastAPI, *, connections: int = 10_000, last_requests: bool = False, **options: Any) -> None:
         super().__init__(uvicorn.Config(app, http=TimeoutProtocol, ws="none", **options))
+        self._last_requests = last_requests
         self.server_state = self._connection_limit = ConnectionLimit(connections)
         self._state: AppState = app.state.shared
 
@@ -50,4 +54,21 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End waits and streams first, then shut down as uvicorn does."""
         self._state.watcher.stop()
+        if self._last_requests:
+            await self._answer_last_requests()
         await super().shutdown(sockets)
+
+    async def _answer_last_requests(self) -> None:
+        """Stop accepting, and close each connection by an answer that says so: no client sends a request in vain.
+
+        uvicorn closes idle connections at once, just when their clients may have sent another request.
+        """
+        for server in self.servers:
+            server.close()
+        self._connection_limit.closing = True
+        for connection in self.server_state.connections:
+            if isinstance(connection, TimeoutProtocol):
+                connection.close_after_response()
+        deadline = time.monotonic() + self.config.timeout_keep_alive + 0.5
+        while self.server_state.connections and time.monotonic() < deadline and not self.force_exit:
+            await asyncio.sleep(0.05)

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import h11
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service.api.connections.limit import ConnectionLimit
@@ -47,6 +48,14 @@ class TimeoutProtocol(H11Protocol):
         self._received += len(data)
         super().data_received(data)
         self._track_idle()
+        if self._limit.closing:
+            self.close_after_response()
+
+    def close_after_response(self) -> None:
+        """Answer a request that waits for its response with `Connection: close`."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_started:
+            self.headers.append(CLOSE_HEADER)  # uvicorn answers with the same
 
     def on_response_complete(self) -> None:
         """Reset the deadline for the next request."""

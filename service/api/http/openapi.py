@@ -25,7 +25,7 @@ TAGS = [
     {"name": "predictions", "description": "Predictions of the best epoch for new rows."},
     {"name": "sweeps", "description": "Many jobs from one base spec: a grid, a list of points, folds, seeds."},
     {"name": "models", "description": "Published models: versions and aliases under a name that stays."},
-    {"name": "datasets", "description": "Uploaded tables to train on."},
+    {"name": "datasets", "description": "Tables to train on, uploaded or read from connections."},
     {"name": "service", "description": "Architectures, workers, usage, health and metrics."},
 ]
 
@@ -39,6 +39,7 @@ _MEANINGS = {
     415: "The body's media type is not supported here.",
     416: "The range is outside the file.",
     422: "Something in the request is wrong; `errors` says where.",
+    424: "The server of a connection refuses access or does not answer.",
     429: "A rate limit, queue limit or stream limit is reached; `Retry-After` says when to retry.",
     500: "An internal error; the server's log has the details under `request_id`.",
     501: "The server lacks an optional library.",
@@ -125,6 +126,17 @@ PREDICT_EXAMPLES: dict[str, Example] = {
                 {"bill_length_mm": 47.5, "bill_depth_mm": 15.0, "island": "Biscoe", "sex": None},
             ]
         },
+    },
+}
+
+REFERENCE_EXAMPLES: dict[str, Example] = {
+    "files": {
+        "summary": "All Parquet files of a folder, as one table",
+        "value": {"connection": "lake", "path": "2026/*.parquet", "name": "sales"},
+    },
+    "query": {
+        "summary": "The rows of a query",
+        "value": {"connection": "warehouse", "query": "SELECT * FROM sales ORDER BY id", "name": "sales"},
     },
 }
 

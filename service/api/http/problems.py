@@ -41,6 +41,7 @@ STATUSES: dict[type[errors.ServiceError], HTTPStatus] = {
     errors.InvalidData: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.ReadingLimit: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.IdempotencyMismatch: HTTPStatus.UNPROCESSABLE_ENTITY,
+    errors.SourceError: HTTPStatus.FAILED_DEPENDENCY,
     errors.QueueFull: HTTPStatus.TOO_MANY_REQUESTS,
     errors.RateLimited: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyFailedKeys: HTTPStatus.TOO_MANY_REQUESTS,

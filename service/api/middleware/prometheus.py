@@ -6,12 +6,13 @@ import logging
 import shutil
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service.api.middleware.merged_metrics import merged
 from service.errors import StorageError, Unavailable
 from service.store.maintenance import statistics
 
@@ -33,50 +34,49 @@ UNMATCHED = "other"  # unmatched routes share a label, to bound cardinality
 
 
 class Metrics:
-    """The registry; one per application.
+    """The metrics; one per application.
 
-    Each process exports the metrics of its own requests, and all export the same service-wide ones.
+    Each process has those of its own requests, `own`, and all export the same service-wide ones.
     """
 
     def __init__(self, database: Database, folders: Mapping[str, Path]) -> None:
         """`folders`: label and path of each folder whose free disk space is exported."""
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.registry.register(_ServiceCollector(database))
-        self.registry.register(_DiskCollector(folders))
+        self._service, self.own = CollectorRegistry(), CollectorRegistry()
+        self._service.register(_ServiceCollector(database))
+        self._service.register(_DiskCollector(folders))
+        ProcessCollector(registry=self.own)
         labels = "method", "route"
         self.seconds = Histogram(
             "bestepoch_http_request_seconds",
             "From a request's head to the end of its response; streams and waits count until they end.",
             (*labels, "status"),
             buckets=BUCKETS,
-            registry=self.registry,
+            registry=self.own,
         )
         self.open = Gauge(
-            "bestepoch_http_requests_open", "Requests in progress, including streams and waits.", registry=self.registry
+            "bestepoch_http_requests_open", "Requests in progress, including streams and waits.", registry=self.own
         )
-        self.received = Counter(
-            "bestepoch_http_received_bytes", "Bytes of request bodies.", labels, registry=self.registry
-        )
+        self.received = Counter("bestepoch_http_received_bytes", "Bytes of request bodies.", labels, registry=self.own)
         self.failed_keys = Counter(
             "bestepoch_failed_keys",
             "Requests with an invalid API key, throttled ones too.",
-            registry=self.registry,
+            registry=self.own,
         )
         self.shadow_rows = Counter(
-            "bestepoch_shadow_rows", "Rows that a shadow version has predicted, too.", registry=self.registry
+            "bestepoch_shadow_rows", "Rows that a shadow version has predicted, too.", registry=self.own
         )
         self.shadow_different = Counter(
-            "bestepoch_shadow_different_rows", "Rows that it has predicted differently.", registry=self.registry
+            "bestepoch_shadow_different_rows", "Rows that it has predicted differently.", registry=self.own
         )
         self.shadow_failures = Counter(
-            "bestepoch_shadow_failures", "Requests whose shadow version has predicted nothing.", registry=self.registry
+            "bestepoch_shadow_failures", "Requests whose shadow version has predicted nothing.", registry=self.own
         )
-        self.sent = Counter("bestepoch_http_sent_bytes", "Bytes of response bodies.", labels, registry=self.registry)
+        self.sent = Counter("bestepoch_http_sent_bytes", "Bytes of response bodies.", labels, registry=self.own)
 
-    def text(self) -> bytes:
-        """The current values in Prometheus's text format."""
-        return generate_latest(self.registry)
+    def text(self, of_processes: Mapping[str, list[Any]] | None = None) -> bytes:
+        """The current values in Prometheus's text format; `of_processes`: the own ones of several processes."""
+        own = generate_latest(self.own) if of_processes is None else merged(of_processes)
+        return generate_latest(self._service) + own
 
 
 class _ServiceCollector(Collector):
@@ -107,6 +107,7 @@ class _ServiceCollector(Collector):
         yield jobs
         yield from _storage_metrics(known)
         yield from _worker_metrics(known)
+        yield from _demand_metrics(known)
 
 
 def _storage_metrics(known: Statistics) -> Iterator[Metric]:
@@ -120,7 +121,7 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
         ("datasets", "Stored data sets.", known.datasets),
         ("dataset_bytes", "Bytes of the stored data sets.", known.dataset_bytes),
         ("database_bytes", "Size of the database.", known.database_bytes),
-        ("artifact_files", "Files in the artifacts folder at the last garbage collection.", collecting.files),
+        ("artifact_files", "Files in the artifact store at the last garbage collection.", collecting.files),
         (
             "artifact_bytes",
             "Bytes of these files.",
@@ -141,6 +142,17 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
         ("undeleted_files", "Files that a garbage collection could not delete.", collecting.undeleted),
     ):
         yield CounterMetricFamily(f"bestepoch_{name}", text, value=value)
+
+
+def _demand_metrics(known: Statistics) -> Iterator[Metric]:
+    for name, text, classes in (
+        ("queued_arrays", "Arrays that wait, by what their jobs ask for.", known.demand.queued_by_class()),
+        ("running_arrays", "Arrays in training, by their workers.", known.demand.running_by_class()),
+    ):
+        family = GaugeMetricFamily(f"bestepoch_{name}", text, labels=["device", "labels"])
+        for labels, (_, arrays) in classes.items():
+            family.add_metric(labels, arrays)
+        yield family
 
 
 def _worker_metrics(known: Statistics) -> Iterator[Metric]:
@@ -169,7 +181,9 @@ class _DiskCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Free disk space on this machine, whether or not the database answers."""
         free = GaugeMetricFamily(
-            "bestepoch_disk_free_bytes", "Free disk space of HOME and of the artifacts folder.", labels=["folder"]
+            "bestepoch_disk_free_bytes",
+            "Free disk space of HOME and of the artifacts folder, or of the cache of an object store.",
+            labels=["folder"],
         )
         for name, folder in self._folders.items():
             with suppress(OSError):  # the folder does not exist (yet)

@@ -18,7 +18,7 @@ from service.spec.early_stopping import Monitor, Patience
 from service.stopping.advice import History, advise
 from service.store import histories
 from service.store.histories import EndedJob
-from service.store.jobs.jobs import JobFilter
+from service.store.jobs.job_filter import JobFilter
 
 router = APIRouter(prefix="/advice", tags=["progress"], route_class=StrictRoute)
 

@@ -1,30 +1,30 @@
-"""Data sets: upload, list, read, preview, delete."""
+"""Data sets: upload, read from a connection, refresh, list, read, preview, delete."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
-from service.api import expensive_work
+from service.api import data_reference, dataset_references, expensive_work
 from service.api.context import Admin, DatasetId, Reader, RequestContext, Submitter
+from service.api.dataset_references import Asked
+from service.api.dataset_storage import Source, store
 from service.api.http import uploads
-from service.api.http.openapi import problems
+from service.api.http.openapi import REFERENCE_EXAMPLES, problems
 from service.api.http.read_options import Options
 from service.api.pagination import Limit, Page, cursor, page_of
-from service.api.quota import UploadReservation
+from service.api.routes.jobs import IdempotencyKey, fingerprint
 from service.api.strict_route import StrictRoute
-from service.data.processes.ingest import ingest
 from service.data.processes.preview import preview_rows
 from service.spec.base import Name
+from service.spec.data_reference import DataReference
 from service.spec.read_options import ReadOptions
 from service.spec.table import Dataset, DatasetSummary, Value
 from service.store import datasets
-from service.store.ids import new_id
+from service.store.datasets import Import, Referenced
 
 router = APIRouter(prefix="/datasets", tags=["datasets"], route_class=StrictRoute)
 
@@ -33,8 +33,12 @@ PAGE_BYTES = 16 * 1024**2
 
 _BINARY = {"type": "string", "format": "binary"}
 _FORM = {"type": "object", "properties": {"file": {**_BINARY, "description": "The file."}}, "required": ["file"]}
-_UPLOAD = {
-    "content": {"application/octet-stream": {"schema": _BINARY}, "multipart/form-data": {"schema": _FORM}},
+_BODY = {
+    "content": {
+        "application/octet-stream": {"schema": _BINARY},
+        "multipart/form-data": {"schema": _FORM},
+        "application/json": {"schema": data_reference.schema(), "examples": REFERENCE_EXAMPLES},
+    },
     "required": True,
 }
 _LOCATION = {"Location": {"description": "URL of the data set.", "schema": {"type": "string"}}}
@@ -51,18 +55,21 @@ class Preview(BaseModel):
     """Rows by column name, null where a value is missing."""
 
 
+_CREATED: dict[int | str, dict[str, Any]] = {
+    **problems(400, 413, 424, 507),
+    200: {"model": Dataset, "description": "The same bytes were read before with the same options."},
+    201: {"headers": _LOCATION},
+}
+
+
 @router.post(
     "",
     status_code=201,
     operation_id="create_dataset",
-    summary="Upload a table",
+    summary="Upload a table, or read it from a connection",
     response_description="The data set.",
-    openapi_extra={"requestBody": _UPLOAD},
-    responses={
-        **problems(400, 413, 507),
-        200: {"model": Dataset, "description": "The same bytes were uploaded before with the same options."},
-        201: {"headers": _LOCATION},
-    },
+    openapi_extra={"requestBody": _BODY},
+    responses=_CREATED,
 )
 async def create_dataset(
     request: Request,
@@ -70,77 +77,80 @@ async def create_dataset(
     context: Submitter,
     options: Options,
     name: Annotated[Name | None, Query(description="An optional name.")] = None,
+    key: IdempotencyKey = None,
 ) -> Dataset:
     """Upload a file as the request's body (`curl --data-binary @file.csv`), or as the field `file` of a form.
 
     CSV, JSON Lines, Parquet, NPZ, NPY or a zip of PNG and JPEG images in a folder per class, as it is or packed with
     gzip or zstd: the format is detected from the bytes, and `read_as` reports it. The same bytes with the same options
     are the same data set: the second upload answers 200.
+
+    A body of `application/json` that is one object names instead a connection that an operator has declared, with the
+    path of files in it, or a query; the options for reading files are then fields of the object. What is read is
+    stored as a snapshot, like an upload, and `provenance` says where it comes from. With an `Idempotency-Key` such a
+    request can be repeated safely. An upload needs none.
     """
+    reference, request = await data_reference.read(request)
+    if reference is not None:
+        if name is not None or options != ReadOptions():
+            raise data_reference.refused(reference, "connection", "has its name and options in the body")
+        asked = Asked(reference, Import(None, key, fingerprint(reference)))
+        dataset, created = await _read(context, request, asked)
+        return _answer(response, dataset, created=created)
     with context.state.quota.upload(context.database, context.caller.tenant) as reservation:
         async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
-            source, limit = folder / "source", context.state.settings.max_upload_bytes
-            upload = await uploads.receive(reservation.watch(request), source, limit)
-            dataset, created = await expensive_work.run(
-                context,
-                request,
-                context.state.ingest_slots,
-                _ingest,
-                context,
-                folder,
-                upload,
-                reservation,
-                name,
-                options,
-            )
+            place, limit = folder / "source", context.state.settings.max_upload_bytes
+            upload = await uploads.receive(reservation.watch(request), place, limit)
+            canonical = options.model_dump_json(exclude_none=True)
+            source = Source({place.name: place}, upload.sha256, upload.size_bytes, options, canonical, name)
+            work = store, context, folder, source, reservation
+            dataset, created = await expensive_work.run(context, request, context.state.ingest_slots, *work)
+    return _answer(response, dataset, created=created)
+
+
+@router.post(
+    "/{dataset_id}/refresh",
+    status_code=201,
+    operation_id="refresh_dataset",
+    summary="Read a data set from its connection again",
+    response_description="A new data set: the next version.",
+    responses={**_CREATED, **problems(404, 409)},
+)
+async def refresh_dataset(
+    dataset_id: DatasetId, context: Submitter, request: Request, response: Response, key: IdempotencyKey = None
+) -> Dataset:
+    """Read the path or query of a data set again, with the same options, into a new data set of the same name.
+
+    It has the next `version`; this one stays as it is, with the jobs that were trained on it. If the bytes are those of
+    a version that exists, nothing is stored, and the answer is 200 with that version: of this one, if nothing has
+    changed. 409 for a data set that was uploaded.
+    """
+    found = await run_in_threadpool(_referenced, context, dataset_id)
+    reference = DataReference.model_validate_json(found.reference).model_copy(update={"name": found.name})
+    sha256 = fingerprint(reference)
+    asked = Asked(reference, Import(found.series, key, f"{dataset_id} {sha256}"), refreshed_from=dataset_id)
+    dataset, created = await _read(context, request, asked)
+    return _answer(response, dataset, created=created)
+
+
+def _referenced(context: RequestContext, dataset_id: str) -> Referenced:
+    with context.database.reading() as connection:
+        return datasets.referenced(connection, dataset_id)
+
+
+async def _read(context: RequestContext, request: Request, asked: Asked) -> tuple[Dataset, bool]:
+    """Read a reference in a slot for reading files; it ends when the client has gone."""
+    with context.state.quota.upload(context.database, context.caller.tenant) as reservation:
+        async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
+            work = dataset_references.read, context, asked, folder, reservation
+            return await expensive_work.run(context, request, context.state.ingest_slots, *work)
+
+
+def _answer(response: Response, dataset: Dataset, *, created: bool) -> Dataset:
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     if not created:
         response.status_code = 200
     return dataset
-
-
-def _ingest(
-    context: RequestContext,
-    folder: Path,
-    upload: uploads.ReceivedUpload,
-    reservation: UploadReservation,
-    name: str | None,
-    options: ReadOptions,
-) -> tuple[Dataset, bool]:
-    """Ingest the file: store it as Parquet, then its row; the existing data set and False for a repeated upload."""
-    canonical = options.model_dump_json(exclude_none=True)
-    with context.database.reading() as connection:
-        known = datasets.find_same(connection, upload.sha256, canonical)
-        if known is None:
-            datasets.check_quota(connection, context.state.settings.max_dataset_bytes, more=1)
-    if known is not None:
-        return known, False
-    parquet, dataset_id = folder / "data.parquet", new_id("ds")
-    ingested = ingest(folder / "source", parquet, options, context.state.file_process_limits)
-    dataset = Dataset.of(
-        ingested,
-        id=dataset_id,
-        name=name,
-        sha256=upload.sha256,
-        source_bytes=upload.size_bytes,
-        created_at=datetime.now(UTC),
-    )
-    more = dataset.parquet_bytes + datasets.profile_bytes(dataset)
-    context.state.quota.check(context.database, context.caller.tenant, more, beside=reservation)
-    key = f"datasets/{dataset_id}/data.parquet"
-    context.state.artifacts.adopt(parquet, key)
-    committing = False
-    try:
-        with context.database.transaction() as connection:
-            dataset, created = datasets.add(connection, dataset, path=key, options=canonical)
-            if created:
-                datasets.check_quota(connection, context.state.settings.max_dataset_bytes)
-            committing = created
-    finally:
-        # A failed commit may have succeeded: a row may name the file, so only the garbage collector may delete it.
-        if not committing:
-            context.state.artifacts.delete(key)
-    return dataset, created
 
 
 @router.get("", operation_id="list_datasets", summary="List data sets")

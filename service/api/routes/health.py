@@ -6,11 +6,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
 from service.api.context import Operator, PublicState
 from service.api.http.openapi import problems
+from service.api.middleware.merged_metrics import families_of
 from service.api.strict_route import StrictRoute
 from service.errors import StorageError, Unavailable
 from service.store import migrations, workers
@@ -76,6 +78,11 @@ def _check(state: AppState) -> Readiness:
     response_class=PlainTextResponse,
     response_description="Prometheus's text format.",
 )
-def get_metrics(context: Operator) -> PlainTextResponse:
-    """Jobs by status, stop reason and error code, queue time, workers, stored bytes; requests of this process."""
-    return PlainTextResponse(context.state.metrics.text())
+async def get_metrics(context: Operator) -> PlainTextResponse:
+    """Jobs by status, stop reason and error code, queue time, workers, stored bytes; requests of this process, or of
+    each of the processes that share its port, with a label `process`."""
+    metrics, link = context.state.metrics, context.state.parent_link
+    if link is None:
+        return PlainTextResponse(await run_in_threadpool(metrics.text))
+    of_processes = {f"{link.place.number}": families_of(metrics.own), **await link.other_metrics()}
+    return PlainTextResponse(await run_in_threadpool(metrics.text, of_processes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request, Response
@@ -26,6 +25,7 @@ from service.spec.job import JobSpec, Labels
 from service.spec.limits import file_bytes_of
 from service.spec.resolve import resolve
 from service.store.jobs import jobs
+from service.store.jobs.job_filter import JobFilter
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], route_class=StrictRoute)
 
@@ -152,25 +152,25 @@ def list_jobs(
 ) -> Page[Job]:
     """Jobs that match every filter, newest first."""
     with context.database.reading() as connection:
-        which = jobs.JobFilter(status=status, name=name, labels=labels, sweep=sweep)
+        which = JobFilter(status=status, name=name, labels=labels, sweep=sweep)
         found = jobs.find(connection, which, limit=limit + 1, after=after)
     return page_of(found, limit, lambda job: job.id)
 
 
-@router.get("/{job_id}", operation_id="get_job", summary="Read a job", responses=problems(404))
+@router.get("/{job_id}", operation_id="get_job", summary="Read a job", response_model=Job, responses=problems(404))
 async def get_job(
     job_id: JobId,
     context: Reader,
     wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for the job to end.")] = 0,
-) -> Job:
+) -> Response:
     """The job's current state. With `wait`, the response is delayed until the job has ended, at most that long."""
-    read = partial(read_job, context, job_id)
-    job = await context.state.read_batcher.run(read)
+    tenant, reader = context.caller.tenant, context.state.job_reader
+    job = await reader.read(tenant, job_id)
     if wait and not job.status.terminal:
-        with context.state.rate_limiter.stream(context.caller.tenant):
+        with context.state.rate_limiter.stream(tenant):
             await context.state.watcher.wait_for_end(job_id, wait)
-        job = await context.state.read_batcher.run(read)
-    return job
+        job = await reader.read(tenant, job_id)
+    return Response(job.content, media_type="application/json")
 
 
 def read_job(context: RequestContext, job_id: str) -> Job:

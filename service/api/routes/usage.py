@@ -28,7 +28,7 @@ class Stored(StoredBytes):
     """The bytes of a tenant by kind, with those of unfinished uploads."""
 
     uploads: int
-    """Unfinished uploads, and responses to uploaded files, at this API process."""
+    """Unfinished uploads, and responses to uploaded files."""
 
 
 class Bounds(BaseModel):
@@ -49,7 +49,7 @@ class Bounds(BaseModel):
     memory_bytes: int
     """Estimated memory of training."""
     requests_per_second: float | None
-    """Requests of a tenant per second, per API process; null: no limit."""
+    """Requests of a tenant per second; null: no limit."""
 
 
 class Usage(BaseModel):
@@ -74,7 +74,7 @@ class Usage(BaseModel):
     stored: Stored
     """The same by kind."""
     streams: Use
-    """Open streams at this API process, and requests that wait for the end of a job or a sweep."""
+    """Open streams, and requests that wait for the end of a job or a sweep."""
     bounds: Bounds
     """Limits of one request or one job."""
 

@@ -1,4 +1,4 @@
-"""The ingestion pipeline: an uploaded file of any format -> a Parquet file and its profile. Runs in a child process."""
+"""The ingestion pipeline: files of any format -> a Parquet file and its profile. Runs in a child process."""
 
 from __future__ import annotations
 
@@ -6,18 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
-from service.data.duckdb_connection import sandbox, translated_errors
-from service.data.formats.compression import Compression, decompress
-from service.data.formats.csv import read_csv
-from service.data.formats.encoding import to_utf8
-from service.data.formats.images import read_images
-from service.data.formats.jsonl import read_jsonl
-from service.data.formats.numpy import read_npy, read_npz
-from service.data.formats.parquet import read_parquet
-from service.data.formats.sniff import binary_format, text_format
+from service.data.duckdb_connection import translated_errors
+from service.data.ingest.several_files import open_files
 from service.data.ingest.stray_rows import total_row, without_empty_rows
 from service.data.ingest.types import Typed, infer
 from service.data.ingest.warnings import type_warnings
@@ -27,33 +19,28 @@ from service.data.profile.leakage import add_leakage
 from service.data.profile.size_limit import bounded
 from service.data.profile.warnings import table_warnings
 from service.data.sql import sql_name
-from service.data.staging import RawSlice, Reading, ReadLimits, Slice, parquet_sql, write_parquet
-from service.errors import InvalidData
+from service.data.staging import RawSlice, ReadLimits, Slice, parquet_sql, write_parquet
 from service.spec.read_options import FileFormat, ReadAs, ReadOptions
 from service.spec.table import Ingested
 
-BINARY_READERS = {
-    FileFormat.parquet: read_parquet,
-    FileFormat.npz: read_npz,
-    FileFormat.npy: read_npy,
-    FileFormat.images: read_images,
-}
-TEXT_READERS = {FileFormat.csv: read_csv, FileFormat.jsonl: read_jsonl}
 
-
-def read_table(source: Path, parquet: Path, options: ReadOptions, limits: ReadLimits) -> Ingested:
-    """Read the file `source` and write its table to `parquet`, in the file's row order.
+def read_table(
+    sources: Sequence[Path], names: Sequence[str], parquet: Path, options: ReadOptions, limits: ReadLimits
+) -> Ingested:
+    """Read the files `sources`, called `names`, and write their table to `parquet`, in the order of files and rows.
 
     Leaves temporary files beside `parquet`. Raises InvalidData saying what to fix in the file, and where; TooLarge if
     it decompresses to more than `limits` allow.
     """
     with translated_errors():
-        return _read_table(source, parquet, options, limits)
+        return _read_table(sources, names, parquet, options, limits)
 
 
-def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: ReadLimits) -> Ingested:
+def _read_table(
+    sources: Sequence[Path], files: Sequence[str], parquet: Path, options: ReadOptions, limits: ReadLimits
+) -> Ingested:
     work = parquet.parent
-    connection, reading, compression = open_source(source, work, options, limits)
+    connection, reading, compression = open_files(sources, files, work, options, limits)
     reading = without_empty_rows(connection, reading)
     typed = infer(connection, reading, options)
     slices = [
@@ -90,38 +77,6 @@ def _read_table(source: Path, parquet: Path, options: ReadOptions, limits: ReadL
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def open_source(
-    source: Path, work: Path, options: ReadOptions, limits: ReadLimits
-) -> tuple[DuckDBPyConnection, Reading, Compression | None]:
-    """(DuckDB connection, the staged columns, the compression); writes to the folder `work`.
-
-    Raises what `read_table` raises, and DuckDB's own errors.
-    """
-    inside, compression = decompress(source, work, limits.unpacked_bytes)
-    connection = sandbox(inside, work, limits.memory_bytes)
-    _check_date_format(connection, options)
-    return connection, _read(connection, inside, work, options, limits), compression
-
-
-def _check_date_format(connection: DuckDBPyConnection, options: ReadOptions) -> None:
-    if options.date_format is None:
-        return
-    try:
-        connection.execute("SELECT try_strptime('', ?)", [options.date_format]).fetchall()
-    except duckdb.InvalidInputException as error:
-        raise InvalidData(f"date_format {options.date_format!r} is invalid: {str(error).splitlines()[0]}") from None
-
-
-def _read(
-    connection: DuckDBPyConnection, inside: Path, work: Path, options: ReadOptions, limits: ReadLimits
-) -> Reading:
-    found = binary_format(inside, options.format)
-    if found is not None:
-        return BINARY_READERS[found](connection, inside, work, options, limits)
-    text = to_utf8(inside, work, options.encoding)
-    return TEXT_READERS[options.format or text_format(text.path)](connection, text, work, options)
 
 
 def _store(connection: DuckDBPyConnection, raw: RawSlice, ways: Sequence[Typed], path: Path) -> Slice:

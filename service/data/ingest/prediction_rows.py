@@ -10,7 +10,7 @@ from typing import NoReturn
 from duckdb import DuckDBPyConnection
 
 from service.data.duckdb_connection import translated_errors
-from service.data.ingest.pipeline import open_source
+from service.data.ingest.open_source import open_source
 from service.data.ingest.types import BATCH_COLUMNS, Typed, ways_to_read, with_nulls
 from service.data.preprocess.features import FittedFeature
 from service.data.preprocess.preprocessing import Preprocessing

@@ -22,6 +22,11 @@ _TCP_VERSION, _SCOPE_VERSION = 4, 6
 _BIND_AND_CONNECT, _SOCKETS_AND_SIGNALS = 3, 3
 
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/nix/store", "/gnu/store", "/etc/ld.so.cache", "/etc/localtime")
+_NETWORK = (
+    *("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/services"),
+    *("/run/systemd/resolve", "/etc/ssl", "/etc/pki", "/etc/ca-certificates"),
+)
+"""Files with which names are resolved and certificates verified."""
 _KERNEL = ("/dev/urandom", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system", "/sys/fs/cgroup")
 
 
@@ -34,9 +39,10 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = [("allowed", ctypes.c_uint64), ("handle", ctypes.c_int32)]
 
 
-def confine(readable: Iterable[Path], writable: Iterable[Path]) -> int:
+def confine(readable: Iterable[Path], writable: Iterable[Path], *, network: bool = False) -> int:
     """Restrict this process: it may read `readable` and the files of Python and the system, read and write the folders
-    `writable`, and open nothing else; it cannot start programs, open TCP connections or signal other processes.
+    `writable`, and open nothing else; it cannot start programs, signal other processes or, without `network`, open TCP
+    connections.
 
     Returns the Landlock version; 0 if the kernel has none, and then only new privileges are ruled out.
     """
@@ -47,8 +53,9 @@ def confine(readable: Iterable[Path], writable: Iterable[Path]) -> int:
     version = landlock_version()
     if version:
         files = (1 << _RIGHTS_BY_VERSION[min(version, len(_RIGHTS_BY_VERSION) - 1)]) - 1
-        ruleset = _ruleset(libc, version, files)
-        _allow(libc, ruleset, [*_own_files(), *map(Path, _SYSTEM + _KERNEL), *readable], _READ_FILE | _READ_DIR)
+        ruleset = _ruleset(libc, version, files, 0 if network else _BIND_AND_CONNECT)
+        system = _SYSTEM + _KERNEL + (_NETWORK if network else ())
+        _allow(libc, ruleset, [*_own_files(), *map(Path, system), *readable], _READ_FILE | _READ_DIR)
         _allow(libc, ruleset, [Path(os.devnull)], _READ_FILE | _WRITE_FILE)
         _allow(libc, ruleset, writable, files & ~_EXECUTE)
         _checked(libc.syscall(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0)))
@@ -64,9 +71,9 @@ def landlock_version() -> int:
     return max(0, int(libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_GET_VERSION))))
 
 
-def _ruleset(libc: ctypes.CDLL, version: int, files: int) -> int:
+def _ruleset(libc: ctypes.CDLL, version: int, files: int, tcp: int) -> int:
     """The file descriptor of a new ruleset; old kernels refuse longer structures than they know."""
-    asked = _Ruleset(files, _BIND_AND_CONNECT, _SOCKETS_AND_SIGNALS)
+    asked = _Ruleset(files, tcp, _SOCKETS_AND_SIGNALS)
     size = 24 if version >= _SCOPE_VERSION else 16 if version >= _TCP_VERSION else 8
     return _checked(libc.syscall(_CREATE_RULESET, ctypes.byref(asked), ctypes.c_size_t(size), ctypes.c_uint32(0)))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -21,7 +22,8 @@ CHILD = "service.data.processes.ingest_child"
 class IngestRequest(BaseModel):
     """The request to the child."""
 
-    source: Path
+    sources: list[Path]
+    names: list[str]
     parquet: Path
     options: ReadOptions
 
@@ -31,11 +33,20 @@ def ingest(source: Path, parquet: Path, options: ReadOptions, allowed: Allowance
 
     Blocks and raises as `ask` does; `parquet` does not exist then.
     """
+    return ingest_files({source.name: source}, parquet, options, allowed)
+
+
+def ingest_files(sources: Mapping[str, Path], parquet: Path, options: ReadOptions, allowed: Allowance) -> Ingested:
+    """As `ingest`, for several files of one format, by names for errors and warnings: their rows one after another.
+
+    Blocks and raises as `ask` does; `parquet` does not exist then.
+    """
     folder = parquet.parent.absolute() / f"ingest-{secrets.token_hex(8)}"
     folder.mkdir()
     try:
         table = folder / "table.parquet"
-        request = IngestRequest(source=source.absolute(), parquet=table, options=options)
+        places = [source.absolute() for source in sources.values()]
+        request = IngestRequest(sources=places, names=list(sources), parquet=table, options=options)
         ingested = Ingested.model_validate(ask(CHILD, request, allowed))
         table.replace(parquet)
         return ingested

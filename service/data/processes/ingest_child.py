@@ -22,7 +22,7 @@ def _read(asked: dict[str, Any], allowed: Allowance) -> Ingested:
         unpacked_bytes=allowed.unpacked_bytes,
         profile_bytes=allowed.profile_bytes,
     )
-    return read_table(request.source, request.parquet, request.options, limits)
+    return read_table(request.sources, request.names, request.parquet, request.options, limits)
 
 
 if __name__ == "__main__":

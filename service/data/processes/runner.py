@@ -14,7 +14,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from service.concurrency.cancellation import current
 from service.data.processes.confinement import confine
-from service.errors import InvalidData, ReadingLimit, ServiceError, StorageError, TooLarge
+from service.errors import InvalidData, ReadingLimit, ServiceError, SourceError, StorageError, TooLarge
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class _Request(BaseModel):
     request: dict[str, Any]
     readable: list[Path]
     writable: list[Path]
+    network: bool
 
 
 class _Response(BaseModel):
@@ -62,19 +63,29 @@ class _Response(BaseModel):
     limit: str | None = None
     too_large: str | None = None
     storage: str | None = None
+    source: str | None = None
 
 
-def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
+def ask(
+    module: str, request: BaseModel, allowed: Allowance, *, readable: Sequence[Path] = (), network: bool = False
+) -> Any:
     """Run `module`, which ends by calling `respond`, and return its response as JSON values.
 
     Blocks for `allowed.seconds` at most. Raises InvalidData saying what to fix in the file, ReadingLimit saying which
-    limit was reached, TooLarge if it decompresses to too much, StorageError if the disk fails, Cancelled if the current
-    work is cancelled.
+    limit was reached, TooLarge if it decompresses to too much, StorageError if the disk fails, SourceError if another
+    server does not give what was asked for, Cancelled if the current work is cancelled.
 
-    The child may read existing files that the request names, and write to the folders of those that do not exist yet.
+    The child may read existing files that the request names, and `readable`; write to the folders of those that do not
+    exist yet; and, with `network`, open TCP connections.
     """
-    readable, writable = _places(request)
-    question = _Request(allowed=allowed, request=request.model_dump(mode="json"), readable=readable, writable=writable)
+    named, writable = _places(request)
+    question = _Request(
+        allowed=allowed,
+        request=request.model_dump(mode="json"),
+        readable=[*named, *readable],
+        writable=writable,
+        network=network,
+    )
     folder = str(writable[0] if writable else Path("/"))
     child = subprocess.Popen(
         [sys.executable, "-P", "-s", "-m", module],
@@ -92,7 +103,10 @@ def ask(module: str, request: BaseModel, allowed: Allowance) -> Any:
             message = f"reading the file took longer than {allowed.seconds:g} seconds, the limit here"
             raise ReadingLimit(message) from None
     if child.returncode == 0:
-        return _found(_Response.model_validate_json(found))
+        answer = _Response.model_validate_json(found)
+        if answer.source is not None:
+            _log.warning("a source of data failed: %s %s", answer.source, said.decode(errors="replace")[-4_000:])
+        return _found(answer)
     _log.error("reading a file ended with %d: %s", child.returncode, said.decode(errors="replace")[-4_000:])
     if child.returncode == -signal.SIGKILL:  # the kernel's OOM killer
         raise ReadingLimit(_out_of_memory(allowed))
@@ -138,6 +152,8 @@ def _found(answer: _Response) -> Any:
         raise TooLarge(answer.too_large)
     if answer.storage is not None:
         raise StorageError(answer.storage)
+    if answer.source is not None:
+        raise SourceError(answer.source)
     return answer.found
 
 
@@ -154,7 +170,7 @@ def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None], *modu
     limit_resources(request.allowed)
     for module in modules:
         importlib.import_module(module)
-    confine(request.readable, request.writable)
+    confine(request.readable, request.writable, network=request.network)
     try:
         found = work(request.request, request.allowed)
         answer = _Response(found=None if found is None else found.model_dump(mode="json"))
@@ -162,6 +178,8 @@ def respond(work: Callable[[dict[str, Any], Allowance], BaseModel | None], *modu
         answer = _Response(invalid=error.detail)
     except TooLarge as error:
         answer = _Response(too_large=error.detail)
+    except SourceError as error:
+        answer = _Response(source=error.detail)
     except MemoryError:
         answer = _Response(limit=_out_of_memory(request.allowed))
     except OSError as error:

@@ -16,13 +16,13 @@ from service.spec.job import JobSpec
 from service.store.engine import lease_clock
 from service.store.jobs import claim_order, events
 from service.store.jobs.attempt import Outcome, finish
-from service.store.jobs.claim_order import UNLIMITED
+from service.store.jobs.claim_order import Claimant
 from service.store.jobs.events import NewEvent
 from service.store.jobs.jobs import with_next_version
 from service.store.schema import jobs
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -43,23 +43,6 @@ class Claim:
     waited_seconds: float = 0.0  # between submission and claim; 0 for later attempts
     resolved: dict[str, Any] | None = None  # input of `resolutions.read`; None: the trainer resolves the spec
     epoch_limit: int | None = None  # release the job after this epoch, unless it has ended; None: no limit
-
-
-@dataclass(frozen=True)
-class Claimant:
-    """A worker that asks for jobs."""
-
-    worker: str
-    devices: Collection[str]
-    """The devices it trains on; jobs that ask for another device stay queued."""
-    width: int
-    """At most this many jobs in one claim."""
-    trainers: int
-    """How many of its trainers are idle: they share the queued jobs evenly."""
-    ranks: int = 1
-    """The largest number of devices of a job that it can start now; jobs on more devices stay queued ..."""
-    beyond: int = UNLIMITED
-    """... up to so many: for a job on more, there are not enough trainers anywhere, and it starts some for it."""
 
 
 def claim_jobs(connection: Connection, by: Claimant, *, seconds: float, max_running: int = 0) -> list[Claim]:
@@ -112,9 +95,8 @@ def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
 
 def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
     """The ids of the jobs to claim, locked until the end of the transaction."""
-    startable = {"ranks": by.ranks, "beyond": by.beyond}
-    tenants = claim_order.in_turn(connection, by.devices, max_running, startable)
-    heads = (claim_order.head(connection, by.devices, tenant, startable) for tenant in tenants)
+    tenants = claim_order.in_turn(connection, by, max_running)
+    heads = (claim_order.head(connection, by, tenant) for tenant in tenants)
     head = next((head for head in heads if head is not None), None)
     if head is None:
         return []
@@ -125,11 +107,11 @@ def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[st
             return []  # another worker was faster
     width = min(width, head.array_limit)
     if head.failures == 0 and width > 1:
-        queued = claim_order.count_alike(connection, by.devices, head, width * by.trainers)
+        queued = claim_order.count_alike(connection, by, head, width * by.trainers)
         width = -(-queued // by.trainers)
     if head.failures or width == 1:
         return [head.id]
-    return claim_order.alike(connection, by.devices, head, width)
+    return claim_order.alike(connection, by, head, width)
 
 
 def _count_running(connection: Connection, tenant: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,47 +23,66 @@ CLAIMABLE = and_(
     jobs.c.status == Status.queued,
     KNOWN,
     jobs.c.device_request.in_(bindparam("devices", expanding=True)),
+    jobs.c.worker_labels.in_(bindparam("labels", expanding=True)),
     or_(jobs.c.ranks <= bindparam("ranks", value=1), jobs.c.ranks > bindparam("beyond", value=UNLIMITED)),
 )
-ONE_DEVICE: Mapping[str, int] = {"ranks": 1}
 _OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
 
 
-def in_turn(
-    connection: Connection, devices: Collection[str], max_running: int, startable: Mapping[str, int] = ONE_DEVICE
-) -> Sequence[str]:
-    """Tenants with a claimable job for one of `devices`, in the order in which they are served.
+@dataclass(frozen=True)
+class Claimant:
+    """A worker that asks for jobs."""
+
+    worker: str
+    devices: Collection[str]
+    """The devices it trains on; jobs that ask for another device stay queued."""
+    width: int
+    """At most this many jobs in one claim."""
+    trainers: int
+    """How many of its trainers are idle: they share the queued jobs evenly."""
+    labels: Collection[str] = ("",)
+    """The subsets of its labels, as text; jobs that ask for other labels stay queued."""
+    ranks: int = 1
+    """The largest number of devices of a job that it can start now; jobs on more devices stay queued ..."""
+    beyond: int = UNLIMITED
+    """... up to so many: for a job on more, there are not enough trainers anywhere, and it starts some for it."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Which jobs it can claim: the parameters of `CLAIMABLE`."""
+        startable = {"ranks": self.ranks, "beyond": self.beyond}
+        return {"devices": ["auto", *self.devices], "labels": list(self.labels), **startable}
+
+
+def in_turn(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
+    """Tenants with a job that the claimant can claim, in the order in which they are served.
 
     Fewest running jobs first; ties go to the longest time since the last claim, then to the oldest next job.
-    `max_running`: skip tenants with this many running jobs; 0: no limit. `startable`: numbers of devices of a job, at
-    most `ranks`, or more than `beyond`.
+    `max_running`: skip tenants with this many running jobs; 0: no limit.
 
     Costs a few index look-ups per waiting tenant, regardless of the number of jobs. Uncommitted claims are not seen:
     concurrent claims may serve the same tenant, and later claims balance that.
     """
-    given = {"devices": ["auto", *devices], "max_running": max_running or UNLIMITED, **startable}
-    return connection.scalars(_turns(), given).all()
+    return connection.scalars(_turns(), {**by.parameters, "max_running": max_running or UNLIMITED}).all()
 
 
-def head(
-    connection: Connection, devices: Collection[str], tenant: str, startable: Mapping[str, int] = ONE_DEVICE
-) -> Row[Any] | None:
-    """The tenant's next claimable job for one of `devices`, locked; concurrent claims skip it. See `in_turn`."""
-    return connection.execute(_head(), {"devices": ["auto", *devices], "tenant": tenant, **startable}).first()
+def head(connection: Connection, by: Claimant, tenant: str) -> Row[Any] | None:
+    """The tenant's next job that the claimant can claim, locked; concurrent claims skip it."""
+    return connection.execute(_head(), {**by.parameters, "tenant": tenant}).first()
 
 
-def count_alike(connection: Connection, devices: Collection[str], head: Row[Any], limit: int) -> int:
+def count_alike(connection: Connection, by: Claimant, head: Row[Any], limit: int) -> int:
     """How many queued jobs, `head` included, can be trained as one array with it; stops counting at `limit`."""
-    return connection.scalar(_count_alike(_key(head)), {**_array_of(devices, head), "limit": limit}) or 0
+    return connection.scalar(_count_alike(_key(head)), {**_array_of(by, head), "limit": limit}) or 0
 
 
-def alike(connection: Connection, devices: Collection[str], head: Row[Any], width: int) -> Sequence[str]:
+def alike(connection: Connection, by: Claimant, head: Row[Any], width: int) -> Sequence[str]:
     """The ids of the first `width` of these jobs, locked; skips jobs locked by others.
 
     They have at most `head.row_sets` row sets and fit into the smallest `array_limit` of them; others stay queued.
     """
     ids, keys, limit = list[str](), set[str](), width
-    for row in connection.execute(_alike(_key(head)), {**_array_of(devices, head), "width": width}):
+    for row in connection.execute(_alike(_key(head)), {**_array_of(by, head), "width": width}):
         known = row.array_key in keys
         if len(ids) < min(limit, row.array_limit) and (known or len(keys) < head.row_sets):
             ids.append(row.id)
@@ -77,9 +96,9 @@ def _key(head: Row[Any]) -> str:
     return "array_key" if head.shape_key is None else "shape_key"
 
 
-def _array_of(devices: Collection[str], head: Row[Any]) -> dict[str, Any]:
+def _array_of(by: Claimant, head: Row[Any]) -> dict[str, Any]:
     key = head.array_key if head.shape_key is None else head.shape_key
-    return {"devices": ["auto", *devices], "tenant": head.tenant, "key": key}
+    return {**by.parameters, "tenant": head.tenant, "key": key}
 
 
 # Cached statements: building one takes longer than running it.

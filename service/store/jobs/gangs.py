@@ -9,6 +9,7 @@ its job first.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,11 @@ from service.domain.status import Status
 from service.store.engine import lease_clock
 from service.store.jobs.claim import Claim, claim_these, running_claim
 from service.store.jobs.claim_order import KNOWN
-from service.store.schema import gang_members, jobs
+from service.store.schema import jobs
+from service.store.worker_tables import gang_members
 from service.store.workers import trainers_of_kind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from sqlalchemy import Connection
 
 
@@ -37,6 +37,7 @@ class Member:
     free: int
     lease_seconds: float
     gang_seconds: float  # from a complete gang to its deadline
+    labels: Collection[str] = ("",)  # the subsets of its labels, as text
     joined: str | None = None  # the job for which it has reserved trainers, as far as it knows
 
 
@@ -125,7 +126,8 @@ def _candidate(connection: Connection, by: Member, skipped: Collection[str]) -> 
         .exists()
     )
     fitting = jobs.c.ranks > by.free, jobs.c.ranks <= trainers_of_kind(connection, by.kind)
-    query = select(jobs.c.id).where(*waiting, *fitting, KNOWN, jobs.c.device_request.in_(["auto", by.kind]), ~ahead)
+    suited = jobs.c.device_request.in_(["auto", by.kind]), jobs.c.worker_labels.in_(list(by.labels))
+    query = select(jobs.c.id).where(*waiting, *fitting, KNOWN, *suited, ~ahead)
     return connection.scalar(query.order_by(jobs.c.priority.desc(), jobs.c.id).limit(1))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from service.store import decisions
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
 from service.store.jobs import events, resolutions
+from service.store.jobs.job_filter import ALL_JOBS, JobFilter
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import files_of, referenced
 from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs
@@ -43,6 +43,9 @@ _SELECT: Select[Any] = select(
 
 _ONE = CachedSelect(_SELECT.where(jobs.c.id == bindparam("id")), jobs)
 _EXISTS = CachedSelect(select(literal(1)).where(jobs.c.id == bindparam("id")), jobs)
+_VERSIONS = CachedSelect(
+    select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(bindparam("ids", expanding=True))), jobs
+)
 _older = and_(jobs.c.priority == bindparam("priority"), jobs.c.id < bindparam("id"))
 _queued = and_(jobs.c.status == "queued", jobs.c.tenant == bindparam("tenant"))
 _ahead = select(literal(1)).where(_queued, or_(jobs.c.priority > bindparam("priority"), _older))
@@ -157,6 +160,7 @@ def new_row(
         "array_limit": resolved.array_limit,
         "priority": spec.priority,
         "device_request": spec.device,
+        "worker_labels": spec.worker.text,
         "ranks": spec.devices,
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,
@@ -190,31 +194,6 @@ def require(connection: Connection, job_id: str) -> None:
         raise NotFound(f"no job {job_id!r}")
 
 
-@dataclass(frozen=True)
-class JobFilter:
-    """Conditions that jobs must match; None: any."""
-
-    status: Status | None = None
-    name: str | None = None
-    labels: Mapping[str, str] | None = None
-    sweep: str | None = None
-
-    def apply(self, query: Select[Any]) -> Select[Any]:
-        """The query with these conditions."""
-        if self.status is not None:
-            query = query.where(jobs.c.status == self.status)
-        if self.name is not None:
-            query = query.where(jobs.c.name == self.name)
-        if self.sweep is not None:
-            query = query.where(jobs.c.sweep_id == self.sweep)
-        for key, value in (self.labels or {}).items():
-            query = query.where(jobs.c.labels[key].as_string() == value)
-        return query
-
-
-ALL_JOBS = JobFilter()
-
-
 def find(connection: Connection, which: JobFilter = ALL_JOBS, *, limit: int, after: str | None = None) -> list[Job]:
     """Jobs that match the filter, newest first, at most `limit`, older than the job `after`."""
     query = _SELECT.where(in_tenant(connection, jobs))
@@ -226,8 +205,7 @@ def find(connection: Connection, which: JobFilter = ALL_JOBS, *, limit: int, aft
 
 def versions(connection: Connection, job_ids: Iterable[str]) -> dict[str, tuple[int, Status]]:
     """(version, status) of each of these jobs that exists, in one query."""
-    query = select(jobs.c.id, jobs.c.version, jobs.c.status).where(jobs.c.id.in_(list(job_ids)))
-    return {row.id: (row.version, Status(row.status)) for row in connection.execute(query)}
+    return {row.id: (row.version, Status(row.status)) for row in _VERSIONS.execute(connection, ids=list(job_ids))}
 
 
 def remove(connection: Connection, job_id: str) -> None:

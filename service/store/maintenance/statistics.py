@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from service.domain.status import Status
-from service.store import decisions, workers
+from service.store import decisions, demand, workers
 from service.store.maintenance import garbage
 from service.store.schema import STAGED, datasets, jobs
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from service.store.demand import Demand
     from service.store.workers import WorkerInfo
 
 
@@ -36,6 +37,8 @@ class Statistics:
     """Recorded epochs of all stored jobs."""
     workers: Sequence[WorkerInfo]
     """Workers with a recent heartbeat."""
+    demand: Demand
+    """The demand for workers."""
     datasets: int
     dataset_bytes: int
     database_bytes: int
@@ -60,6 +63,7 @@ def read(connection: Connection) -> Statistics:
         undecided_sweeps=decisions.count_undecided(connection),
         epochs=sum(int(row[4]) for row in counted),
         workers=workers.find(connection),
+        demand=demand.read(connection),
         datasets=stored[0],
         dataset_bytes=int(stored[1]),
         database_bytes=database_bytes(connection),

@@ -1,7 +1,7 @@
 // One data set: a profile of each column, warnings, and the first rows.
 
 import { download, get, send } from "../lib/api.js";
-import { button, h, relativeTime, svg, table } from "../lib/dom.js";
+import { button, h, relativeTime, svg, table, toast } from "../lib/dom.js";
 import { bytes, number, plural } from "../lib/format.js";
 
 export const title = "Data set";
@@ -22,7 +22,7 @@ export async function show(root, { id, signal }) {
     title: column.name, number: isNumeric(column), nowrap: column.type === "datetime", cell: cellFormat(column, preview.data),
   })), (row) => preview.data.indexOf(row), "");
   rows.update(preview.data);
-  root.append(h("h1", {}, set.name ?? id), actions(id), facts(set),
+  root.append(h("h1", {}, set.name ?? id), actions(set), facts(set), provenance(set),
     ...set.warnings.map((warning) => h("p", { class: "warning" }, warning)),
     h("h2", {}, "Columns"), cards, more,
     h("h2", {}, set.columns.length > PAGE_COLUMNS ? `First rows (first ${PAGE_COLUMNS} columns)` : "First rows"), rows.element);
@@ -36,11 +36,12 @@ export async function show(root, { id, signal }) {
   addCards();
 }
 
-function actions(id) {
+function actions({ id, connection }) {
   return h("div", { class: "controls" },
     h("a", { class: "button primary", href: `#/new?data=${id}`, "data-needs": "submit" }, "Train a model"),
     button("Download CSV", () => download(`/v1/datasets/${id}/download?format=csv`)),
     button("Download Parquet", () => download(`/v1/datasets/${id}/download`)),
+    connection ? button("Refresh", () => refresh(id), { "data-needs": "submit", title: `Read again from ${connection}` }) : "",
     button("Delete", async () => {
       if (!confirm("Delete this data set? Finished jobs keep their results.")) return;
       await send("DELETE", `/v1/datasets/${id}`);
@@ -48,11 +49,34 @@ function actions(id) {
     }, { "data-needs": "admin" }));
 }
 
+/** Read the data set from its connection again, and show the new version. */
+async function refresh(id) {
+  toast("Reading from the connection…");
+  const set = await send("POST", `/v1/datasets/${id}/refresh`);
+  if (set.id === id) toast("Unchanged");
+  else location.hash = `#/dataset/${set.id}`;
+}
+
+/** Where the rows of a data set by reference come from. */
+function provenance({ provenance: source, version }) {
+  if (!source) return "";
+  const files = source.objects;
+  return h("section", {}, h("h2", {}, "Provenance"),
+    h("dl", { class: "facts" }, [
+      ["Connection", source.connection],
+      [source.query ? "Query" : "Path", h("code", {}, source.query ?? source.path)],
+      ["Version", source.refreshed_from ? h("span", {}, `${version}, refreshed from `, h("a", { href: `#/dataset/${source.refreshed_from}` }, source.refreshed_from)) : String(version)],
+      ["Read", relativeTime(source.read_at)],
+    ].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
+    files.length ? h("details", {}, h("summary", {}, plural(files.length, "file")),
+      h("ul", {}, files.map((file) => h("li", {}, h("code", {}, file.path), ` ${bytes(file.size_bytes)}`, file.etag ? `, ETag ${file.etag}` : "", file.version ? `, version ${file.version}` : "")))) : "");
+}
+
 function facts(set) {
   return h("dl", { class: "facts" }, [
     ["Size", `${plural(set.rows, "row")}, ${plural(set.columns.length, "column")}, ${plural(set.duplicate_rows ?? 0, "duplicate row")}`],
     ["Format", `${set.read_as.format}, ${bytes(set.source_bytes)}`],
-    ["Uploaded", relativeTime(set.created_at)],
+    [set.connection ? "Stored" : "Uploaded", relativeTime(set.created_at)],
     ["Data set ID", h("code", {}, set.id)],
   ].flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
 }

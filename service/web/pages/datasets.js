@@ -17,7 +17,7 @@ export function queueUpload(files) {
 
 export async function show(root, { query, signal }) {
   const list = table("Data sets", [
-    { title: "Data set", nowrap: true, cell: (set) => h("a", { href: `#/dataset/${set.id}` }, set.name ?? set.id) },
+    { title: "Data set", nowrap: true, cell: (set) => h("span", {}, h("a", { href: `#/dataset/${set.id}` }, set.name ?? set.id), set.version > 1 ? ` version ${set.version}` : "") },
     { title: "Rows", number: true, cell: (set) => number(set.rows) },
     { title: "Columns", number: true, cell: (set) => number(set.column_count) },
     { title: "Format", cell: (set) => set.read_as.format },

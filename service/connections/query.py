@@ -1,0 +1,124 @@
+"""Reads the rows of a query from Postgres into a file of JSON Lines: read only, with limits on rows, bytes and time."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections import Counter
+from datetime import UTC, date, datetime
+from datetime import time as clock
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from pydantic_core import to_json
+
+from service.connections.addresses import resolve
+from service.connections.messages import QUERY_FILE, Fetched, FetchedFile, FetchRequest, OpenConnection
+from service.errors import InvalidData, SourceError, TooLarge
+
+BATCH_ROWS = 2_000
+CONNECT_SECONDS = 10
+DEFAULT_PORT = 5432
+TCP = {"connect_timeout": CONNECT_SECONDS, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 30_000}
+# Since Postgres 14, the server also ends a query whose client has gone.
+_TIMEOUTS = """
+SELECT set_config(name, CASE name WHEN 'statement_timeout' THEN %s ELSE '5s' END, true) FROM pg_settings
+WHERE name IN ('statement_timeout', 'client_connection_check_interval')
+"""
+
+
+def read_rows(request: FetchRequest) -> Fetched:
+    """The rows of `request.query`, in a read-only transaction; without a query, test that the server answers.
+
+    Raises InvalidData saying what is wrong with the query, TooLarge beyond a limit, SourceError, OSError for the disk.
+    """
+    try:
+        with _connected(request.connection) as connection, connection.transaction():
+            connection.execute(_TIMEOUTS, [f"{request.limits.seconds * 1_000:.0f}"])
+            return Fetched(files=[] if request.query is None else [_read(connection, request, request.query)])
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            raise InvalidData(_too_slow(request)) from None
+        print(type(error).__name__, error.sqlstate, file=sys.stderr)
+        raise SourceError(_refusal(error)) from None
+    except psycopg.Error as error:
+        raise InvalidData(f"the query fails: {(error.diag.message_primary or str(error)).splitlines()[0]}") from None
+
+
+def _connected(declared: OpenConnection) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection to the declared server, at an address that was checked."""
+    info = conninfo_to_dict(declared.url)
+    host, addresses = str(info["host"]), {}
+    if host.startswith("/"):
+        if not declared.allow_private:
+            raise SourceError("a server of this machine is private: declare the connection with --allow-private")
+    else:
+        found = resolve(host, int(info.get("port") or DEFAULT_PORT), allow_private=declared.allow_private)
+        addresses = {"hostaddr": ",".join(found), "host": ",".join([host] * len(found))}
+    settings: dict[str, Any] = {**TCP, **info, **addresses, **declared.secrets, "application_name": "bestepoch"}
+    connection = psycopg.connect(**settings)
+    connection.read_only = True
+    return connection
+
+
+def _refusal(error: psycopg.Error) -> str:
+    """Why the server gives nothing, without its own words, which name addresses and users."""
+    if (error.sqlstate or "").startswith("28") or "authentication" in str(error):
+        return "the server refuses access: the user or the password of the connection may be wrong"
+    return "the server of the connection does not answer, or has ended the connection"
+
+
+def _read(connection: psycopg.Connection[tuple[Any, ...]], request: FetchRequest, query: str) -> FetchedFile:
+    limits, local = request.limits, request.folder / QUERY_FILE
+    digest, size, rows, deadline = hashlib.sha256(), 0, 0, time.monotonic() + limits.seconds
+    # A server-side cursor takes one statement, which reads: no list of statements, no INSERT, no COPY.
+    with connection.cursor("bestepoch") as cursor, local.open("wb") as target:
+        cursor.itersize = BATCH_ROWS
+        cursor.execute(query.encode())
+        names = _names(cursor)
+        for row in cursor:
+            rows += 1
+            if rows > limits.rows:
+                raise TooLarge(f"the query has more than {limits.rows:,} rows, the limit of this server")
+            if rows % BATCH_ROWS == 0 and time.monotonic() > deadline:  # the server's limit is one of each batch
+                raise InvalidData(_too_slow(request))
+            line = to_json(dict(zip(names, map(_value, names, row), strict=True)), inf_nan_mode="null") + b"\n"
+            size += len(line)
+            if size > limits.size_bytes:
+                raise TooLarge(f"the rows have more than {limits.size_bytes:,} bytes, the limit of this server")
+            digest.update(line)
+            target.write(line)
+    if not rows:
+        raise InvalidData("the query has no rows")
+    return FetchedFile(path=QUERY_FILE, size_bytes=size, sha256=digest.hexdigest(), local=local)
+
+
+def _names(cursor: psycopg.ServerCursor[Any]) -> list[str]:
+    names = [column.name for column in cursor.description or ()]
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        raise InvalidData(f"the query has {times} columns {name!r}: give each a name of its own with AS")
+    return names
+
+
+def _value(name: str, value: Any) -> Any:
+    """A value as JSON has it; raises InvalidData for what is no value of a table."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes | memoryview | list | dict | tuple):
+        raise InvalidData(f"column {name!r} holds lists, objects or bytes: only flat columns can be read")
+    return value if value is None or isinstance(value, bool | int | float | str) else _text(value)
+
+
+def _text(value: Any) -> str:
+    """Dates and times in ISO 8601, with an offset as in UTC; anything else as Postgres writes it."""
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return value.isoformat() if isinstance(value, datetime | date | clock) else str(value)
+
+
+def _too_slow(request: FetchRequest) -> str:
+    return f"the query took longer than {request.limits.seconds:g} seconds, the limit here"

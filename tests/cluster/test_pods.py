@@ -1,0 +1,142 @@
+"""The pods of the manifests as processes: migrated first, probed, drained, with a read-only root file system."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from secrets import token_hex
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+
+from service.settings import free_port
+from tests.cluster.manifests import of_kind, settings_of
+from tests.cluster.pods import Cluster, Pod, cannot_confine
+from tests.databases import cut_off, postgres_database
+from tests.object_store import BUCKET, ENVIRONMENT, s3_port
+from tests.processes import get, submit, until
+
+KEY = "operator-of-the-cluster"
+LONG = {"data": {"kind": "synthetic", "rows": 20_000}, "max_epochs": 3_000, "early_stopping": None}
+WORKER_STARTS_SECONDS = 120
+
+pytestmark = pytest.mark.skipif(cannot_confine() is not None, reason=str(cannot_confine()))
+
+
+@pytest.fixture
+def cluster(postgres: str, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster with an empty database and an empty artifact store."""
+    socket = parse_qs(urlsplit(postgres).query).get("host", [""])[0]
+    if socket.startswith("/"):  # the folder is the server's user's alone, and pods have no capability to enter it
+        Path(socket).chmod(0o711)
+    with postgres_database(postgres) as url:
+        secrets = {
+            "bestepoch-database": {"password": "of-the-database"},
+            "bestepoch-api": {"api-key": KEY},
+            "bestepoch-object-store": {**ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port()}"},
+        }
+        overrides = {
+            "BESTEPOCH_DATABASE_URL": url,
+            "BESTEPOCH_ARTIFACTS_URL": f"s3://{BUCKET}/{token_hex(8)}",
+            "BESTEPOCH_TRAINERS": "1",
+        }
+        cluster = Cluster(tmp_path / "pods", settings_of("fixed"), secrets, overrides)
+        yield cluster
+        cluster.close()
+
+
+@pytest.fixture
+def migrated(cluster: Cluster) -> Cluster:
+    """A cluster whose migration has run."""
+    migration = cluster.start(of_kind("fixed", "Job")["bestepoch-migrate"])
+    assert migration.ends(60) == 0, migration.log
+    return cluster
+
+
+def start_api(cluster: Cluster) -> Pod:
+    return cluster.start(of_kind("fixed", "Deployment")["bestepoch-api"], BESTEPOCH_PORT=str(free_port("127.0.0.1")))
+
+
+def start_worker(cluster: Cluster) -> Pod:
+    return cluster.start(of_kind("fixed", "Deployment")["bestepoch-worker"])
+
+
+def client_of(pod: Pod) -> httpx2.Client:
+    return httpx2.Client(base_url=pod.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=70.0)
+
+
+def test_api_and_workers_wait_for_the_migration_which_may_run_again(cluster: Cluster) -> None:
+    for pod in (start_api(cluster), start_worker(cluster)):
+        assert pod.ends(60) != 0  # and is restarted, with longer and longer pauses
+        assert "bestepoch migrate" in pod.log
+
+    for _ in range(2):
+        migration = cluster.start(of_kind("fixed", "Job")["bestepoch-migrate"])
+        assert migration.ends(60) == 0, migration.log
+
+    assert start_api(cluster).becomes("startupProbe")
+
+
+def test_a_pod_cannot_write_to_its_root_file_system(cluster: Cluster) -> None:
+    job = of_kind("fixed", "Job")["bestepoch-migrate"]
+    container = {
+        **job["spec"]["template"]["spec"]["containers"][0],
+        "command": ["sh", "-c", "touch /tmp/written; touch /etc/written; chown 12345 $TMPDIR; touch $TMPDIR/written"],
+        "args": [],
+    }
+    spec = {**job["spec"]["template"]["spec"], "containers": [container]}
+    pod = cluster.start({**job, "spec": {"template": {"spec": spec}}})
+
+    assert pod.ends(10) == 0
+    assert pod.log.count("Read-only file system") == 2
+    assert "Operation not permitted" in pod.log  # without capabilities
+    assert [path.name for path in pod.volumes["/data"].iterdir()] == ["written"]
+
+
+def test_jobs_are_trained_and_a_drained_worker_leaves_its_job_to_another(migrated: Cluster) -> None:
+    api, worker = start_api(migrated), start_worker(migrated)
+    assert api.becomes("startupProbe"), api.log
+    assert api.becomes("livenessProbe")
+    assert api.becomes("readinessProbe"), api.log
+    with client_of(api) as client:
+        until(lambda: client.get("/readyz").json()["workers"] or worker.fails(), WORKER_STARTS_SECONDS)
+        small = submit(client, {"data": {"kind": "synthetic", "rows": 500}, "max_epochs": 3})
+        assert get(client, small, wait=60)["status"] == "succeeded", worker.log
+        job = submit(client, LONG)
+        until(lambda: get(client, job)["epochs_trained"], 60)
+
+        assert worker.terminate() == 0, worker.log
+        left = get(client, job)
+        start_worker(migrated)
+        until(lambda: get(client, job)["epochs_trained"] > left["epochs_trained"], WORKER_STARTS_SECONDS)
+
+    assert (left["status"], left["attempt"]) == ("queued", 1)
+    assert {path.name for path in worker.volumes["/data"].iterdir()} == {"home"}  # its temporary files are gone
+
+
+def test_an_api_answers_what_it_has_begun_and_then_ends(migrated: Cluster) -> None:
+    api = start_api(migrated)
+    assert api.becomes("startupProbe"), api.log
+    assert api.becomes("readinessProbe"), api.log
+    with client_of(api) as client:
+        job = submit(client, LONG)
+        with client.stream("GET", f"/v1/jobs/{job}/stream") as response:
+            begun = time.monotonic()
+            assert api.terminate() == 0, api.log
+            events = response.read().decode()
+
+    assert "closing" in events
+    assert time.monotonic() - begun < api.spec["terminationGracePeriodSeconds"]
+
+
+def test_an_api_without_its_database_is_alive_and_not_ready(migrated: Cluster, postgres: str) -> None:
+    api = start_api(migrated)
+    assert api.becomes("startupProbe"), api.log
+    assert api.becomes("readinessProbe"), api.log
+
+    with cut_off(postgres, migrated.overrides["BESTEPOCH_DATABASE_URL"]):
+        assert api.becomes("readinessProbe", ready=False)
+        assert api.probe("livenessProbe")
+    until(lambda: api.probe("readinessProbe"))

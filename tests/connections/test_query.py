@@ -1,0 +1,118 @@
+"""Rows of a query: typed, read only, one statement, within limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from service.domain.connection import Connection, ConnectionKind
+from service.errors import InvalidData, SourceError, TooLarge
+from tests.connections.conftest import LIMITS, Fetch, declared
+from tests.databases import postgres_database
+from tests.proxy import Proxy
+
+
+@pytest.fixture(scope="module")
+def database(postgres: str) -> Iterator[str]:
+    """URL of a database with a table of three sales."""
+    with postgres_database(postgres) as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "CREATE TABLE sales (id int PRIMARY KEY, price numeric, code text, at timestamptz, day date)"
+            )
+            connection.execute(
+                "INSERT INTO sales VALUES (1, 1.5, '007', '2026-01-02 03:04:05+02', '2026-01-02'),"
+                " (2, NULL, 'x', NULL, NULL), (3, 'NaN', NULL, '2026-06-01', '2026-06-01')"
+            )
+        yield url
+
+
+@pytest.fixture
+def warehouse(database: str) -> Connection:
+    return declared(database, ConnectionKind.postgresql, allow_private=True)
+
+
+def test_rows_are_json_lines_with_types(warehouse: Connection, fetched: Fetch) -> None:
+    [file] = fetched(warehouse, query="SELECT id, price, code, at, day, id > 1 AS late FROM sales ORDER BY id;")
+
+    rows = [json.loads(line) for line in file.local.read_text().splitlines()]
+    assert rows == [
+        {"id": 1, "price": 1.5, "code": "007", "at": "2026-01-02T01:04:05", "day": "2026-01-02", "late": False},
+        {"id": 2, "price": None, "code": "x", "at": None, "day": None, "late": True},
+        {"id": 3, "price": None, "code": None, "at": rows[2]["at"], "day": "2026-06-01", "late": True},
+    ]
+    assert file.size_bytes == file.local.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("DELETE FROM sales", "syntax error"),
+        ("SELECT 1; DELETE FROM sales", "cannot insert multiple commands"),
+        ("SELECT 1; COMMIT; DELETE FROM sales", "cannot insert multiple commands"),
+        ("WITH gone AS (DELETE FROM sales RETURNING *) SELECT * FROM gone", "data-modifying"),
+        ("SELECT * INTO copied FROM sales", "INTO"),
+        ("COPY sales TO STDOUT", "syntax error"),
+        ("SELECT set_config('transaction_read_only', 'off', true)", "read-write mode"),
+        ("SELECT nextval('numbers')", "does not exist"),
+        ("SELECT lo_create(0)", "read-only transaction"),
+        ("SELECT nothing FROM sales", "nothing"),
+        ("SELECT 1 AS a, 2 AS a", "2 columns 'a'"),
+        ("SELECT ARRAY[1, 2] AS a", "only flat columns"),
+        ("SELECT * FROM sales WHERE false", "has no rows"),
+        ("", "syntax error"),
+    ],
+)
+def test_what_is_no_query_is_refused_and_changes_nothing(
+    warehouse: Connection, database: str, fetched: Fetch, query: str, message: str
+) -> None:
+    with pytest.raises(InvalidData, match=message):
+        fetched(warehouse, query=query)
+
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*), to_regclass('copied') FROM sales").fetchone() == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "query", "error", "message"),
+    [
+        ({"rows": 2}, "SELECT * FROM sales", TooLarge, "more than 2 rows"),
+        ({"size_bytes": 50}, "SELECT * FROM sales", TooLarge, "more than 50 bytes"),
+        ({"seconds": 1.0}, "SELECT pg_sleep(20)", InvalidData, "longer than 1 seconds"),
+        ({"seconds": 1.0, "rows": 10**9, "size_bytes": 10**9},
+         "SELECT n, set_config('statement_timeout', '0', true) FROM generate_series(1, 100000000) n",
+         InvalidData, "longer than 1 seconds"),
+    ],
+)  # fmt: skip
+def test_a_query_has_limits(
+    warehouse: Connection, fetched: Fetch, limits: dict[str, Any], query: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fetched(warehouse, LIMITS.model_copy(update=limits), query=query)
+
+
+def test_a_server_by_address_must_be_declared_private_and_is_reached(
+    warehouse: Connection, database: str, fetched: Fetch
+) -> None:
+    proxy = Proxy(database)
+    try:
+        by_address = warehouse.model_copy(update={"url": proxy.url})
+
+        assert fetched(by_address, query="SELECT 1 AS one")[0].size_bytes == len('{"one":1}\n')
+        assert fetched(by_address) == []
+        for refused in (by_address, warehouse):
+            with pytest.raises(SourceError, match="private"):
+                fetched(refused.model_copy(update={"allow_private": False}), query="SELECT 1 AS one")
+    finally:
+        proxy.close()
+
+
+def test_a_server_that_does_not_answer_is_named_by_no_address(warehouse: Connection, fetched: Fetch) -> None:
+    gone = warehouse.model_copy(update={"url": "postgresql://me@127.0.0.1:9/sales"})
+
+    with pytest.raises(SourceError, match="server of the connection does not answer"):
+        fetched(gone, query="SELECT 1 AS one")
