@@ -8,14 +8,11 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from service.store import workers
 from service.store.jobs import gangs
 from service.store.jobs.gangs import Dissolved, Member, Reservation, Start
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
-
-    from sqlalchemy import Connection
 
     from service.settings import Settings
     from service.store.engine import Database
@@ -38,12 +35,17 @@ class GangMember:
         self._joined: str | None = None  # the job for which it has reserved trainers
         self._running: str | None = None  # the job of which its trainers are ranks
         self._look_at = 0.0
-        self._trainers_of_all = 0
+        self.trainers_of_all = 0  # of all workers on CPUs, when it was last known
+
+    @property
+    def active(self) -> bool:
+        """Whether the worker is a member of a gang."""
+        return (self._joined or self._running) is not None
 
     @property
     def due(self) -> bool:
         """Whether the worker is a member of a gang, and has not looked for a while."""
-        return (self._joined or self._running) is not None and time.monotonic() >= self._look_at
+        return self.active and time.monotonic() >= self._look_at
 
     def step(self, trainers: Sequence[TrainerHandle], free: Sequence[TrainerHandle]) -> Reservation | Start | None:
         """Go on with the gang: `Start` says which ranks to start, a reservation which free trainers to keep."""
@@ -72,19 +74,10 @@ class GangMember:
                 self._release(trainers, found, found.ranks - len(free))
         return found
 
-    def renew(self, connection: Connection) -> None:
-        """With the leases on jobs: renew that of a reservation, or of running ranks."""
-        if (self._joined or self._running) is not None:
-            gangs.renew(connection, self._worker, self._settings.lease_seconds)
-
-    def see(self, connection: Connection) -> None:
-        """Count the trainers of all workers."""
-        self._trainers_of_all = workers.trainers_of_kind(connection, "cpu")
-
     def startable(self, free: int, device: str, *, idle: bool) -> dict[str, int]:
         """The devices of a job that the worker can start alone: those that are free. For a job on more than all workers
         have, an idle worker of CPUs starts further trainers."""
-        beyond = {"beyond": max(free, self._trainers_of_all)} if idle and device == "cpu" else {}
+        beyond = {"beyond": max(free, self.trainers_of_all)} if idle and device == "cpu" else {}
         return {"ranks": free, **beyond}
 
     def address_for(self, start: Start) -> str:

@@ -20,7 +20,7 @@ from service.spec.worker import parse_labels, subsets
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
-from service.store.jobs import attempt, leases
+from service.store.jobs import attempt, gangs, leases
 from service.store.jobs.claim import claim_jobs, has_queued
 from service.store.jobs.claim_order import Claimant
 from service.store.jobs.gangs import Start
@@ -242,12 +242,13 @@ class Supervisor:
         with self._database.transaction(quiet=True) as connection:
             held = [claim.job_id for trainer in self._trainers for claim in trainer.claims]
             leases.renew(connection, self._id, held, self._settings.lease_seconds)
-            self._gang.renew(connection)
+            if self._gang.active:
+                gangs.renew(connection, self._id, self._settings.lease_seconds)
             workers.heartbeat(connection, self._info())
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
-            self._gang.see(connection)
+            self._gang.trainers_of_all = workers.trainers_of_kind(connection, "cpu")
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
