@@ -18,7 +18,6 @@ from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.layers import InputLayout, Layer
 from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
-from service.spec.parallel import ROWS_OF_RANK
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -223,12 +222,7 @@ class Resolved:
     def steps_per_epoch(self) -> int:
         """Optimizer steps per epoch; a last batch that is too small is merged into the batch before."""
         full, tail = divmod(self.rows.train, self.batch_rows)
-        return full + (tail >= self.least_batch_rows)
-
-    @property
-    def least_batch_rows(self) -> int:
-        """Rows that a last batch needs; with fewer it joins the batch before it."""
-        return ROWS_OF_RANK * self.spec.devices
+        return full + (tail >= self.spec.least_batch_rows)
 
     @property
     def array_key(self) -> str:
@@ -284,9 +278,8 @@ class Resolved:
     @property
     def array_limit(self) -> int:
         """The largest number of such jobs in one array."""
-        if self.spec.parallel is not None:
-            return 1
-        return max(1, min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values))
+        limits = MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values
+        return 1 if self.spec.parallel else max(1, min(limits))
 
     @property
     def step_values(self) -> int:

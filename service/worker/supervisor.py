@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from service import logs
 from service.domain.job import JobError
 from service.engine_constants import ARRAY_WIDTHS
-from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
+from service.errors import SchemaMismatch, StorageError, Unavailable
 from service.spec.worker import parse_labels, subsets
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
-from service.store.jobs import attempt, gangs, leases
+from service.store.jobs import gangs, leases
 from service.store.jobs.claim import claim_jobs, has_queued
 from service.store.jobs.claim_order import Claimant
 from service.store.jobs.gangs import Start
@@ -29,13 +29,14 @@ from service.worker import attempt_logs
 from service.worker.claim_stats import ClaimStats
 from service.worker.db_liveness import DbLiveness
 from service.worker.gang_member import LOOPBACK, GangMember
+from service.worker.lifetime import Lifetime
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, RankTask, Ready
+from service.worker.requeue import requeue
 from service.worker.temporary_folder import folder_of_prepared_files
 from service.worker.trainer_handle import new_shared_number, start, start_context, start_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from threading import Event
 
     from service.settings import Settings
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REAP_SECONDS = 1.0
-STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
@@ -76,6 +76,7 @@ class Supervisor:
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
         self._gang = GangMember(settings, database, self._id, self._subsets)
+        self._lifetime = Lifetime(settings.exit_when_idle, settings.max_worker_jobs)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
@@ -86,7 +87,7 @@ class Supervisor:
         """
         log.info("starting %d trainers", len(self._trainers))
         try:
-            while not stop.is_set():
+            while not (stop.is_set() or self._is_done()):
                 self._listen(LISTEN_SECONDS)
                 self._busy.value = sum(trainer.busy for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
@@ -115,6 +116,14 @@ class Supervisor:
             if self._prepared_files is not None:
                 self._prepared_files.close()
         log.info("stopped")
+
+    def _is_done(self) -> bool:
+        """Whether the worker exits by itself now."""
+        busy = any(not trainer.free for trainer in self._trainers)
+        why = self._lifetime.end(busy, self._claim_stats.claimed)
+        if why is not None:
+            log.info("exiting: %s", why)
+        return why is not None
 
     def _keep_leases(self) -> None:
         now = time.monotonic()
@@ -160,7 +169,7 @@ class Supervisor:
             error = JobError(
                 code=code, message=f"the trainer crashed: {cause}", log_tail=attempt_logs.tail(*trainer.log_files)
             )
-            self._requeue(claims, error)
+            requeue(self._database, claims, error)
         elif trainer.device is None:
             time.sleep(RESTART_SECONDS)  # it crashed during its start: do not restart in a busy loop
         if trainer.temporary:
@@ -175,20 +184,6 @@ class Supervisor:
             if trainer.busy and seconds > self._settings.stall_seconds:
                 trainer.watchdog.stalled_seconds = seconds
                 trainer.process.kill()
-
-    def _requeue(self, claims: Sequence[Claim], error: JobError | None) -> None:
-        """Requeue these jobs: as crashed with `error`, or as released without one."""
-        for claim in claims:
-            try:
-                with self._database.transaction() as connection:
-                    if error is None:
-                        attempt.release(connection, claim.job_id, claim.attempt)
-                    else:
-                        leases.record_crash(connection, claim.job_id, claim.attempt, error)
-            except LeaseLost:
-                log.info("%s had ended or was reclaimed before its trainer died", claim.job_id)
-            except (Unavailable, StorageError) as problem:
-                log.warning("%s is requeued when its lease lapses: %s", claim.job_id, problem)
 
     def _claim(self) -> None:
         free = [trainer for trainer in self._trainers if trainer.free]
@@ -206,6 +201,10 @@ class Supervisor:
             device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
             startable = self._gang.startable(1 + len(free), device, idle=1 + len(free) == len(self._trainers))
+            left = self._lifetime.jobs_left(self._claim_stats.claimed)
+            width = width if left is None else min(width, left)
+            if width == 0:
+                return
             with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += claim_jobs(
                     connection,
@@ -283,7 +282,7 @@ class Supervisor:
         for trainer in self._trainers:
             with suppress(OSError):  # it just died: its jobs are requeued below
                 trainer.pipe.send(STOP)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._settings.drain_seconds
         while any(trainer.process.is_alive() for trainer in self._trainers) and time.monotonic() < deadline:
             with suppress(Unavailable, StorageError):
                 self._keep_leases()
@@ -291,7 +290,7 @@ class Supervisor:
         for trainer in self._trainers:
             trainer.process.kill()
             trainer.process.join()
-            self._requeue(trainer.claims, None)
+            requeue(self._database, trainer.claims, None)
         try:
             with self._database.transaction() as connection:
                 workers.deregister(connection, self._id)
