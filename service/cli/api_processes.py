@@ -120,7 +120,7 @@ def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], N
 
 
 def _server(settings: Settings, app: Any, port: int, shared: SharedPort | None, *, drain_seconds: int) -> Server:
-    """The server of an application; `drain_seconds`: for requests in progress at shutdown; 0: as short as a person waits."""
+    """The server of an application; `drain_seconds`: for requests in progress at shutdown; 0: as a person waits."""
     from service.api.connections.server import Server
 
     files = raise_limit()
