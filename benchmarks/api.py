@@ -78,10 +78,8 @@ def compare_processes() -> None:
                     for which, request in requests.items():
                         rates[which].append(rate(request))
             for which in ("1", "2"):
-                costs = median(b / r for b, r in zip(rates["bare"], rates[which], strict=True))
-                print(
-                    f"{name}, {which} processes: {median(rates[which]):,.0f} polls a second, {costs:.2f} x the bare route"
-                )
+                cost = median(b / r for b, r in zip(rates["bare"], rates[which], strict=True))
+                print(f"{name}, {which} processes: {median(rates[which]):,.0f} polls a second, {cost:.2f} x bare")
 
 
 @contextmanager

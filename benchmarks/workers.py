@@ -26,7 +26,8 @@ from benchmarks.queue import DONE, fill, p99
 from service.store import workers
 from service.store.engine import Database, migrate
 from service.store.jobs import attempt, leases
-from service.store.jobs.claim import Claimant, claim_jobs, has_queued
+from service.store.jobs.claim import claim_jobs, has_queued
+from service.store.jobs.claim_order import Claimant
 from service.store.workers import WorkerInfo
 from tests.databases import postgres_database, postgres_server
 
@@ -80,7 +81,7 @@ def transactions(database: Database) -> int:
 
 
 def work(url: str, begin: float, end: float | None, threads: int) -> tuple[list[float], int, float]:
-    """Run so many workers until `end`, or until nothing is queued: seconds of claims, empty claims, when it was over."""
+    """Run so many workers until `end`, or until nothing is queued: seconds of claims, empty claims, and the end."""
     database = Database(url)
     simulated = [Worker(database, f"wrk_{os.getpid()}_{number}") for number in range(threads)]
     running = [threading.Thread(target=each.run, args=[begin, end]) for each in simulated]
@@ -114,11 +115,11 @@ class Worker:
                 self._renew()
                 renew_at, look = now + RENEW_SECONDS, True
             if now >= reap_at:
-                with self.database.reading() as connection:
+                with self.database.reading(once=True) as connection:
                     leases.has_expired(connection)
                 reap_at = now + REAP_SECONDS
             if look:
-                with self.database.reading() as connection:
+                with self.database.reading(once=True) as connection:
                     look = has_queued(connection)
                 if look:
                     look = self._claim()

@@ -26,6 +26,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding"}
 BUCKET = "artifacts"
 RUN = secrets.token_hex(8)
+TOOLS = Path(sys.prefix) / "cluster/bin"  # of the environment that `make cluster` makes
 
 Choice = Callable[[str, str], str | None]
 
@@ -140,9 +141,8 @@ class Outage:
 def s3_port() -> int:
     """The port of moto's server, which runs until this process ends; it has an empty bucket."""
     port = free_port("127.0.0.1")
-    python = Path(sys.prefix, "cluster/bin/python")  # of `make cluster`
-    command = [str(python) if python.exists() else sys.executable, "-m", "moto.server", "-H", "127.0.0.1"]
-    process = subprocess.Popen([*command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [str(TOOLS / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     atexit.register(process.wait)
     atexit.register(process.kill)
     deadline = time.monotonic() + 60

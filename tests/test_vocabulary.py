@@ -24,11 +24,14 @@ SCOPE = (
     "examples",
     "tools",
     "migrations",
+    "deploy",
+    "Dockerfile",
+    "docker-compose.yml",
     "Makefile",
     "pyproject.toml",
 )
 """Files and folders that are checked."""
-SUFFIXES = {".md", ".py", ".js", ".html", ".toml", ".yml", ""}
+SUFFIXES = {".md", ".py", ".js", ".html", ".toml", ".yml", ".yaml", ".service", ".env", ".sbatch", ""}
 EXEMPT = {"tests/test_vocabulary.py"}
 
 WORDS = {

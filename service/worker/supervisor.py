@@ -27,6 +27,7 @@ from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.claim_stats import ClaimStats
 from service.worker.db_liveness import DbLiveness
+from service.worker.lifetime import Lifetime
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, RankTask, Ready
 from service.worker.temporary_folder import TemporaryFolder
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REAP_SECONDS = 1.0
-STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
@@ -75,6 +75,7 @@ class Supervisor:
         self._started_at, self._claim_stats = datetime.now(UTC), ClaimStats()
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
+        self._lifetime = Lifetime(settings.exit_when_idle, settings.max_worker_jobs)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
@@ -85,7 +86,7 @@ class Supervisor:
         """
         log.info("starting %d trainers", len(self._trainers))
         try:
-            while not stop.is_set():
+            while not (stop.is_set() or self._is_done()):
                 self._listen(LISTEN_SECONDS)
                 self._busy.value = sum(trainer.busy for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
@@ -114,6 +115,14 @@ class Supervisor:
             if self._prepared_files is not None:
                 self._prepared_files.close()
         log.info("stopped")
+
+    def _is_done(self) -> bool:
+        """Whether the worker exits by itself now."""
+        busy = any(not trainer.free for trainer in self._trainers)
+        why = self._lifetime.end(busy, self._claim_stats.claimed)
+        if why is not None:
+            log.info("exiting: %s", why)
+        return why is not None
 
     def _keep_leases(self) -> None:
         now = time.monotonic()
@@ -201,7 +210,7 @@ class Supervisor:
         free = [trainer for trainer in self._trainers if trainer.free]
         if not free or not self._look_in_queue:
             return
-        with self._database.reading() as connection:
+        with self._database.reading(once=True) as connection:
             if not has_queued(connection):
                 self._look_in_queue = False
                 return
@@ -210,6 +219,10 @@ class Supervisor:
             trainer, *free = free
             device = str(trainer.device).split(":")[0]
             width = self._settings.array_width or ARRAY_WIDTHS[device]
+            left = self._lifetime.jobs_left(self._claim_stats.claimed)
+            width = width if left is None else min(width, left)
+            if width == 0:
+                return
             with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
                 claims += claim_jobs(
                     connection,
@@ -261,7 +274,7 @@ class Supervisor:
             migrations.check(connection)  # it may have been migrated since the start
 
     def _reap(self) -> None:
-        with self._database.reading() as connection:
+        with self._database.reading(once=True) as connection:
             lapsed = leases.has_expired(connection)
         self._liveness.record_answer()
         if lapsed and self._liveness.stable:
@@ -293,7 +306,7 @@ class Supervisor:
         for trainer in self._trainers:
             with suppress(OSError):  # it just died: its jobs are requeued below
                 trainer.pipe.send(STOP)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._settings.drain_seconds
         while any(trainer.process.is_alive() for trainer in self._trainers) and time.monotonic() < deadline:
             with suppress(Unavailable, StorageError):
                 self._keep_leases()

@@ -11,8 +11,9 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
+from tests.object_store import TOOLS
+
 ROOT = Path(__file__).parents[2]
-TOOLS = ROOT / ".venv/cluster/bin"  # made by `make cluster`
 KUBERNETES = ROOT / "deploy/kubernetes"
 OVERLAYS = sorted(folder.name for folder in (KUBERNETES / "overlays").iterdir())
 VERSIONS = ("1.32", "1.37")

@@ -27,7 +27,7 @@ from tests.cluster.manifests import Manifest, pod_template
 # In a mount namespace of its own: the volumes stay writable, and nothing else on the root file system is.
 CONFINE = """
 mount --make-rprivate /
-for volume in "$BESTEPOCH_TEST_VOLUMES"/*; do mount --bind "$volume" "$volume"; done
+for folder in $WRITABLE_FOLDERS; do mount --bind "$folder" "$folder"; done
 mount -o remount,ro,bind /
 exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all -- "$@"
 """
@@ -79,7 +79,7 @@ class Pod:
         return {
             "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
             "HOME": str(self.volumes["/data"]),
-            "BESTEPOCH_TEST_VOLUMES": str(self.folder / "volumes"),
+            "WRITABLE_FOLDERS": " ".join(map(str, (self.folder / "volumes").iterdir())),
             **given,
         }
 
@@ -114,7 +114,7 @@ class Pod:
         for _ in range(probe.get("failureThreshold", 3)):
             if self.probe(name) == ready:
                 return True
-            assert self.process.poll() is None, self.log
+            self.fails()
             time.sleep(probe["periodSeconds"])
         return False
 
@@ -124,6 +124,11 @@ class Pod:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"it runs after {seconds} s:\n{self.log}") from None
+
+    def fails(self) -> bool:
+        """False while it runs; raises AssertionError with its log once it has ended."""
+        assert self.process.poll() is None, self.log
+        return False
 
     def terminate(self) -> int:
         """Stop it as a kubelet does, within its grace period; its exit code."""
