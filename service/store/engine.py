@@ -24,6 +24,7 @@ from service.store import (  # noqa: F401  (`metadata` has all tables)
     decision_tables,
     migrations,
     model_tables,
+    upload_tables,
     worker_tables,
 )
 from service.store.database_errors import translate_errors
