@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 GROUPS = Path("/sys/fs/cgroup")
 SIGNAL = 30  # columns that the class depends on
 CATEGORIES = 50
-HIDDEN = [64, 32]
+HIDDEN = [256, 128]
 
 
 def make_table(path: Path, rows: int, columns: int, *, texts: bool, by_class: bool) -> None:
