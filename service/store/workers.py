@@ -82,6 +82,12 @@ def trainers_of_kind(connection: Connection, kind: str) -> int:
     return connection.scalar(select(func.sum(workers.c.trainers)).where(*alive)) or 0
 
 
+def class_is_live(connection: Connection, *, preemptible: bool) -> bool:
+    """Whether a worker of this class has sent a heartbeat within the last minute."""
+    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.preemptible == preemptible
+    return connection.scalar(select(workers.c.id).where(*alive).limit(1)) is not None
+
+
 def find(connection: Connection) -> list[WorkerInfo]:
     """Workers with a heartbeat within the last minute, and those of their jobs that belong to the tenant."""
     alive = select(workers).where(workers.c.seen_at > ago(connection, DEAD_AFTER)).order_by(workers.c.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CTE, Connection, Row, Select
 
+ALL_IDS = "k"  # greater than any job's id; ids begin with the time of submission
 UNLIMITED = 2**31 - 1  # more running jobs than any tenant has
 KNOWN = jobs.c.spec_version <= SPEC_VERSION  # newer specs stay queued for a newer worker
 CLAIMABLE = and_(
@@ -25,6 +27,7 @@ CLAIMABLE = and_(
     jobs.c.device_request.in_(bindparam("devices", expanding=True)),
     jobs.c.worker_labels.in_(bindparam("labels", expanding=True)),
     or_(jobs.c.ranks <= bindparam("ranks", value=1), jobs.c.ranks > bindparam("beyond", value=UNLIMITED)),
+    or_(jobs.c.suits_preemptible == bindparam("preemptible"), jobs.c.id < bindparam("left_until")),
 )
 _OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
 
@@ -46,12 +49,24 @@ class Claimant:
     """The largest number of devices of a job that it can start now; jobs on more devices stay queued ..."""
     beyond: int = UNLIMITED
     """... up to so many: for a job on more, there are not enough trainers anywhere, and it starts some for it."""
+    preemptible: bool = False
+    """Whether its machine may be taken away at short notice."""
+    leaves_seconds: float = 0.0
+    """For so long after their submission it leaves jobs that suit the other class of workers to those; 0: there are
+    none. See decision 113."""
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Which jobs it can claim: the parameters of `CLAIMABLE`."""
-        startable = {"ranks": self.ranks, "beyond": self.beyond}
-        return {"devices": ["auto", *self.devices], "labels": list(self.labels), **startable}
+        left = f"job_{time.time_ns() - int(self.leaves_seconds * 1e9):016x}" if self.leaves_seconds else ALL_IDS
+        return {
+            "devices": ["auto", *self.devices],
+            "labels": list(self.labels),
+            "ranks": self.ranks,
+            "beyond": self.beyond,
+            "preemptible": self.preemptible,
+            "left_until": left,
+        }
 
 
 def in_turn(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
