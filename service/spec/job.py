@@ -17,7 +17,7 @@ from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
 from service.spec.optimizer import Adam, AdamW, Optimizer
-from service.spec.parallel import Parallel
+from service.spec.parallel import ROWS_OF_RANK, Parallel
 from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
 from service.spec.split import Split
 from service.spec.worker import WorkerRequest
@@ -94,6 +94,11 @@ class JobSpec(Strict):
     def devices(self) -> int:
         """The number of devices that train it."""
         return 1 if self.parallel is None else self.parallel.devices
+
+    @property
+    def least_batch_rows(self) -> int:
+        """Rows that a last batch needs; with fewer it joins the batch before it."""
+        return ROWS_OF_RANK * self.devices
 
     @property
     def known_loss(self) -> KnownLoss:

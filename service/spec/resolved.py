@@ -15,7 +15,6 @@ from service.spec.graph import Graph
 from service.spec.job import JobSpec
 from service.spec.layers import Layer
 from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
-from service.spec.parallel import ROWS_OF_RANK
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -169,12 +168,7 @@ class Resolved:
     def steps_per_epoch(self) -> int:
         """Optimizer steps per epoch; a last batch that is too small is merged into the batch before."""
         full, tail = divmod(self.rows.train, self.batch_rows)
-        return full + (tail >= self.least_batch_rows)
-
-    @property
-    def least_batch_rows(self) -> int:
-        """Rows that a last batch needs; with fewer it joins the batch before it."""
-        return ROWS_OF_RANK * self.spec.devices
+        return full + (tail >= self.spec.least_batch_rows)
 
     @property
     def array_key(self) -> str:

@@ -204,7 +204,7 @@ class ArrayTrainer:
     def _batch_sizes(self) -> list[Sequence[int]]:
         """The rows of each batch of each member."""
         sizes = zip(self._jobs, self._train.sizes, strict=True)
-        return [batch_sizes(rows, batch_size(job, rows), job.least_batch_rows) for job, rows in sizes]
+        return [batch_sizes(rows, batch_size(job, rows), job.spec.least_batch_rows) for job, rows in sizes]
 
     def _batch_positions(self) -> list[int]:
         """The lengths of sums over a batch: bits depend on them, so they must not depend on other members."""

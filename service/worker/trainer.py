@@ -35,7 +35,7 @@ from service.worker.interruption import Interruption
 from service.worker.memory_errors import is_out_of_memory
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
-from service.worker.protocol import DONE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
+from service.worker.protocol import DONE, RELEASE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
 from service.worker.rank import Interrupted, RankOfJob
 from service.worker.recorder import Recorder, retry
 from service.worker.resume import resume, saved_states
@@ -72,6 +72,8 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, prepared)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
+        if message == RELEASE:
+            continue  # its jobs had ended
         task = message if isinstance(message, RankTask) else None
         claims = [message.claim] if isinstance(message, RankTask) else message
         attempt_logs.begin(config.log_file.parent, claims)  # ranks of one machine share the log
@@ -170,7 +172,7 @@ class Trainer:
                 training.drop(set(training.active) - recorder.active)
                 self._record(recorder, packer, training)
                 asked = self._pipe.poll() or (ranks is not None and ranks.asked_to_stop)
-                if recorder.active and asked:  # STOP, or a supervisor is gone
+                if recorder.active and asked:  # STOP, RELEASE, or a supervisor is gone
                     recorder.release(recorder.active)
 
     def _prepare(self, recorder: Recorder) -> tuple[list[Resolved], list[Prepared]]:
