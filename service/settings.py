@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     """File with lines NAME=VALUE, such as `AWS_SECRET_ACCESS_KEY=...`, for an object store; else the environment's."""
     cache_bytes: Annotated[int, Field(ge=0)] = 10 * 1024**3
     """Maximum bytes of a machine's cache of an object store, in `cache` in HOME; files in use may exceed it."""
+    transfers: Annotated[str, Field(pattern=r"^(proxy|presigned)$")] = "proxy"
+    """Downloads of stored files, and uploads in parts: through the API (`proxy`), or from and to the object store by
+    `presigned` URLs, for clients that can reach it. Folders always use the API."""
     group_access: bool = False
     """`true`: files and folders are group-writable, for an API and workers of different users."""
     host: str = "127.0.0.1"
@@ -68,8 +71,7 @@ class Settings(BaseSettings):
     max_worker_jobs: Annotated[int, Field(ge=0)] = 0
     """A worker exits when it has claimed so many jobs and they have left it; 0: no limit."""
     drain_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 20.0
-    """Notice of a worker, from SIGTERM until it must have saved its jobs: trainers finish an epoch that ends within
-    half of it, otherwise they save within the epoch."""
+    """Seconds from a worker's SIGTERM until its jobs must be saved: within an epoch that takes longer than half."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
     """Duration of a lease: a worker without a heartbeat for this long loses its jobs to others."""
     save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0
@@ -102,6 +104,8 @@ class Settings(BaseSettings):
     """Bytes of replaced checkpoints that a trainer keeps for these hours; beyond it, the oldest are deleted at once."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Maximum bytes of an upload, compressed and uncompressed; larger ones get 413."""
+    upload_part_bytes: Annotated[int, Field(ge=64 * 1024)] = 16 * 1024**2
+    """Clients upload larger files in parts of this size, which they can resume; a file has at most 1,000 parts."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
     """Maximum bytes of all data sets of a tenant; an upload beyond gets 413."""
     max_profile_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2
@@ -291,7 +295,6 @@ def memory_bytes() -> int:
 
 def free_port(host: str) -> int:
     """A free port of `host`."""
-    family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family) as probe:
-        probe.bind(address)
+    family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.create_server(address[:2], family=family) as probe:
         return int(probe.getsockname()[1])

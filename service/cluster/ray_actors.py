@@ -7,6 +7,7 @@ take the settings from the environment of their node, so that no secret is in Ra
 from __future__ import annotations
 
 import logging
+import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NAMESPACE, PREFIX = "bestepoch", "worker-"
+NAMESPACE = "bestepoch"
+NO_SETTINGS: Mapping[str, str] = {}
 STATUS_SECONDS = 5.0  # without an answer, an actor is pending: its node starts, or has died
 STOP_SECONDS = 60.0  # until a drained worker is killed; its notice is a setting
 
@@ -65,16 +67,27 @@ class ActorState:
 class RayWorkers:
     """The workers of a cluster."""
 
-    def __init__(self, address: str, gpus: float, cpus: float) -> None:
-        """Connect to the cluster. `gpus`, `cpus`: of each actor; without GPUs one trainer for each CPU.
+    def __init__(
+        self,
+        address: str,
+        pool: str,
+        gpus: float = 0.0,
+        cpus: float = 1.0,
+        environment: Mapping[str, str] = NO_SETTINGS,
+    ) -> None:
+        """Connect to the cluster. `pool`: the actors are called POOL-NUMBER. `gpus`, `cpus`: of each actor; without
+        GPUs one trainer for each CPU. `environment`: settings that differ from those of the nodes.
 
         Raises ConnectionError if there is no cluster at `address`.
         """
+        self._pool = pool
         ray.init(address=address, namespace=NAMESPACE, logging_level=logging.WARNING, log_to_driver=False)
         self._resources = {"num_gpus": gpus, "num_cpus": cpus}
         self.trainers = max(1, int(gpus or cpus))
         # Trainers do not count devices themselves: Ray says which of the node's are the actor's.
         self._environment = {
+            **environment,
+            "BESTEPOCH_DEVICE": "cuda" if gpus else "cpu",
             "BESTEPOCH_TRAINERS": str(self.trainers),
             "BESTEPOCH_TRAINER_THREADS": str(max(1, int(cpus))),
         }
@@ -82,7 +95,8 @@ class RayWorkers:
 
     def states(self) -> list[ActorState]:
         """All actors, in the order of their names; those that have stopped are removed."""
-        names = sorted(name for name in list_named_actors() if name.startswith(PREFIX))
+        own = re.compile(re.escape(self._pool) + r"-\d+")
+        names = sorted(name for name in list_named_actors() if own.fullmatch(name))
         asked = {name: actor.status.remote() for name in names if (actor := _find(name)) is not None}
         if asked:
             ray.wait(list(asked.values()), num_returns=len(asked), timeout=STATUS_SECONDS)
@@ -97,7 +111,8 @@ class RayWorkers:
 
     def start(self, taken: Collection[str]) -> str:
         """Start an actor; Ray places it, and asks its autoscaler for a node if none has room."""
-        name = next(f"{PREFIX}{number}" for number in range(len(taken) + 1) if f"{PREFIX}{number}" not in taken)
+        names = (f"{self._pool}-{number}" for number in range(len(taken) + 1))
+        name = next(name for name in names if name not in taken)
         options = {"name": name, "lifetime": "detached", "max_restarts": -1, "max_concurrency": 2}
         ray.remote(WorkerActor).options(**options, **self._resources).remote(self._environment)
         return name
@@ -140,5 +155,5 @@ def _state(name: str, answer: Any) -> ActorState:
     except GetTimeoutError:
         return ActorState(name)
     except RayError as error:
-        log.warning("%s does not answer: %s", name, str(error).splitlines()[0])
+        log.debug("%s does not answer: %s", name, error)
         return ActorState(name)

@@ -1,4 +1,4 @@
-"""A trainer whose notice runs out saves within the epoch; the next attempt goes on to the same bits."""
+"""A trainer whose notice runs out saves within the epoch; the next attempt is bit-identical."""
 
 from __future__ import annotations
 
