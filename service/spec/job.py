@@ -12,7 +12,7 @@ from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, 
 from service.spec.averaging import Averaging
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
-from service.spec.data import Data, Preprocess
+from service.spec.data import Data, DatasetData, Preprocess, Streaming
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
@@ -186,6 +186,11 @@ _SINCE_2: list[Callable[[JobSpec], bool]] = [
 ]
 
 
+def _streams_rows(spec: JobSpec) -> bool:
+    """Training reads rows from disk, in an order of its own."""
+    return isinstance(spec.data, DatasetData) and isinstance(spec.data.streaming, Streaming)
+
+
 def _asks_for_labels(spec: JobSpec) -> bool:
     """Only workers with these labels may train it."""
     return bool(spec.worker.labels)
@@ -196,7 +201,7 @@ def _trains_on_several_devices(spec: JobSpec) -> bool:
     return spec.parallel is not None
 
 
-_SINCE_4: list[Callable[[JobSpec], bool]] = [_asks_for_labels, _trains_on_several_devices]
+_SINCE_4: list[Callable[[JobSpec], bool]] = [_streams_rows, _asks_for_labels, _trains_on_several_devices]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {
     2: lambda spec: any(uses(spec) for uses in _SINCE_2),

@@ -62,7 +62,8 @@ class TrainerConfig:
     gpu: int  # the index of its GPU, modulo the number of GPUs
     threads: int  # at most, for a large network
     checkpoints: CheckpointPolicy
-    prepared_files: Path | None = None  # the folder of prepared rows that several trainers share
+    prepared_files: Path | None = None  # the folder of prepared rows that are streamed or shared
+    share_rows: bool = False  # there are other trainers on this machine
 
 
 @dataclass(frozen=True)

@@ -61,9 +61,10 @@ class Supervisor:
         self._context = start_context(gpus > 0)
         self._busy = new_shared_number(self._context)
         configs = trainer_configs(settings, self._id, gpus)
-        self._prepared_files = folder_of_prepared_files() if len(configs) > 1 else None
+        self._prepared_files = folder_of_prepared_files()
         if self._prepared_files is not None:
-            configs = [replace(config, prepared_files=self._prepared_files.path) for config in configs]
+            folder, share = self._prepared_files.path, len(configs) > 1
+            configs = [replace(config, prepared_files=folder, share_rows=share) for config in configs]
         self._trainers = [start(self._context, config, self._busy) for config in configs]
         self._changes = database.listen()
         self._look_in_queue = True

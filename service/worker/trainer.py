@@ -67,8 +67,9 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     shards.use_threads(config.threads, lambda: busy.value)
     database = Database(config.database_url, config.statement_seconds)
     files = None if config.prepared_files is None else PreparedFiles(config.prepared_files, progress)
+    prepared = PreparedCache(files, shared=config.share_rows)
     artifacts, device = open_artifacts(config.artifacts), _device(config)
-    trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
+    trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, prepared)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
         task = message if isinstance(message, RankTask) else None
@@ -95,17 +96,17 @@ class Trainer:
         pipe: Connection,
         progress: ProgressCounter,
         policy: CheckpointPolicy,
-        files: PreparedFiles | None = None,
+        prepared: PreparedCache | None = None,
     ) -> None:
         """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end, or within it.
 
-        `files`: of prepared rows, which it shares with other trainers.
+        `prepared`: rows of jobs; None: those of this trainer alone, in memory.
         """
         self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
         self._policy = policy
         self._interruption = Interruption(pipe, policy.drain_seconds, policy.save_seconds)
         self._superseded = SupersededCheckpoints(artifacts, policy.superseded_bytes)
-        self._prepared_cache = PreparedCache(files)
+        self._prepared_cache = PreparedCache() if prepared is None else prepared
         self.device = device
 
     def run(self, claims: Sequence[Claim], task: RankTask | None = None) -> None:
