@@ -210,11 +210,6 @@ class Settings(BaseSettings):
         return Path(self.artifacts_url.removeprefix("file://") or self.home / "artifacts").expanduser().absolute()
 
     @property
-    def folders(self) -> dict[str, Path]:
-        """HOME and the local folder of artifacts, by name, whose free disk space is monitored."""
-        return {"home": self.home, "cache" if self.uses_object_store else "artifacts": self.artifacts}
-
-    @property
     def logs(self) -> Path:
         """Folder of the trainers' logs."""
         return self.home / "logs"
