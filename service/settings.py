@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     """File with lines NAME=VALUE, such as `AWS_SECRET_ACCESS_KEY=...`, for an object store; else the environment's."""
     cache_bytes: Annotated[int, Field(ge=0)] = 10 * 1024**3
     """Maximum bytes of a machine's cache of an object store, in `cache` in HOME; files in use may exceed it."""
+    transfers: Annotated[str, Field(pattern=r"^(proxy|presigned)$")] = "proxy"
+    """Downloads of stored files, and uploads in parts: through the API (`proxy`), or from and to the object store by
+    `presigned` URLs, for clients that can reach it. Folders always use the API."""
     group_access: bool = False
     """`true`: files and folders are group-writable, for an API and workers of different users."""
     host: str = "127.0.0.1"
@@ -101,6 +104,8 @@ class Settings(BaseSettings):
     """Bytes of replaced checkpoints that a trainer keeps for these hours; beyond it, the oldest are deleted at once."""
     max_upload_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     """Maximum bytes of an upload, compressed and uncompressed; larger ones get 413."""
+    upload_part_bytes: Annotated[int, Field(ge=64 * 1024)] = 16 * 1024**2
+    """Clients upload larger files in parts of this size, which they can resume; a file has at most 1,000 parts."""
     max_dataset_bytes: Annotated[int, Field(ge=1)] = 100 * 1024**3
     """Maximum bytes of all data sets of a tenant; an upload beyond gets 413."""
     max_profile_bytes: Annotated[int, Field(ge=1)] = 16 * 1024**2

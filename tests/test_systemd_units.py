@@ -15,7 +15,6 @@ import typer.main
 
 from service.cli import app
 from service.cli.api_processes import DRAIN_SECONDS
-from service.cli.processes import WORKER_STOP_SECONDS
 from service.cli.startup import COLLECTOR_STOP_SECONDS
 from service.settings import Settings
 
@@ -92,7 +91,7 @@ def test_services_stop_in_order_and_have_the_time(name: str) -> None:
 
     assert service["KillMode"] == "mixed"  # the signal is for the main process, which stops the others
     needed = notice(service["ExecStart"]) + 2 * COLLECTOR_STOP_SECONDS
-    assert int(service["TimeoutStopSec"]) >= max(needed, DRAIN_SECONDS, WORKER_STOP_SECONDS)
+    assert int(service["TimeoutStopSec"]) >= max(needed, DRAIN_SECONDS)
 
 
 @each_unit

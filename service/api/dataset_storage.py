@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from service.api.context import RequestContext
-    from service.api.quota import UploadReservation
+    from service.api.quota import Reserved
     from service.spec.data_reference import Provenance
     from service.spec.read_options import ReadOptions
     from service.store.datasets import Import
@@ -36,9 +36,7 @@ class Source:
     read: Import | None = None
 
 
-def store(
-    context: RequestContext, folder: Path, source: Source, reservation: UploadReservation
-) -> tuple[Dataset, bool]:
+def store(context: RequestContext, folder: Path, source: Source, reservation: Reserved) -> tuple[Dataset, bool]:
     """(the data set, True), or (the existing one, False) for the same bytes read in the same way.
 
     `folder`: a scratch folder of the artifacts.

@@ -7,7 +7,7 @@ import time
 from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from service.store.usage import Usage
 
 CACHE_FACTOR = 20.0  # cache lifetime in multiples of the query's duration: at most 5% of the time is spent querying
+
+
+class Reserved(Protocol):
+    """Bytes that are counted already: of an upload."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many."""
 
 
 @dataclass
@@ -58,9 +66,7 @@ class StorageQuota:
         self._cache[tenant] = _CachedUsage(taken.stored.total, began, began + (1 + CACHE_FACTOR) * seconds)
         return taken
 
-    def check(
-        self, database: TenantDatabase, tenant: str, more: int = 0, beside: UploadReservation | None = None
-    ) -> None:
+    def check(self, database: TenantDatabase, tenant: str, more: int = 0, beside: Reserved | None = None) -> None:
         """Raise QuotaExceeded if `more` bytes do not fit; otherwise count them at once. Blocks.
 
         `beside`: the upload that the new bytes were made from, not counted because it is about to be deleted.
@@ -102,7 +108,7 @@ class StorageQuota:
         finally:
             reservation.resize(0)
 
-    def _exceeds(self, known: _CachedUsage, tenant: str, more: int, beside: UploadReservation | None) -> bool:
+    def _exceeds(self, known: _CachedUsage, tenant: str, more: int, beside: Reserved | None) -> bool:
         uploading = self.uploading(tenant) - (beside.size_bytes if beside else 0)
         return known.total + uploading + more > self._limit
 

@@ -12,7 +12,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from service.artifacts.hashing import sha256_of
-from service.artifacts.interface import DEPLOYMENT_ID, FOLDERS, TRASH, Artifacts, File, checked
+from service.artifacts.interface import CHUNK_BYTES, DEPLOYMENT_ID, FOLDERS, TRASH, UPLOADS, Artifacts, File, checked
 from service.errors import StorageError
 
 if TYPE_CHECKING:
@@ -171,6 +171,19 @@ class FolderArtifacts(Artifacts):
 
     def url(self, key: str, seconds: int) -> None:
         """None: a folder has no URLs."""
+
+    def upload_url(self, key: str, seconds: int) -> None:
+        """None: a folder has no URLs."""
+
+    def parts(self, upload: str | None = None) -> Iterator[File]:
+        """See Artifacts."""
+        return self._glob(f"{UPLOADS}/{upload or '*'}/*")
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """See Artifacts."""
+        with self.path(key).open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
 
     def check(self) -> None:
         """Raise StorageError if the folder is not writable."""

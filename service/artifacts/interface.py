@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FOLDERS = ("checkpoints", "datasets", "jobs", "models")  # first parts of keys
+UPLOADS = "uploads"  # prefix of the keys of parts of uploads
 TRASH = "trash"  # prefix of the keys of files in the trash
 DEPLOYMENT_ID = "deployment-id"
+CHUNK_BYTES = 1024**2  # of a file that is read piece by piece
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,21 @@ class Artifacts(ABC):
     @abstractmethod
     def url(self, key: str, seconds: int) -> str | None:
         """A URL from which anyone may download this key's file for so many seconds; None if the store has none."""
+
+    @abstractmethod
+    def upload_url(self, key: str, seconds: int) -> str | None:
+        """A URL to which anyone may PUT this key's file for so many seconds; None if the store has none."""
+
+    @abstractmethod
+    def parts(self, upload: str | None = None) -> Iterator[File]:
+        """The parts of this upload, or of all: files whose keys are uploads/UPLOAD/NUMBER, which `files` leaves out.
+
+        Raises Unavailable, StorageError.
+        """
+
+    @abstractmethod
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """The stored bytes, piece by piece, without the cache. Raises FileNotFoundError, OSError, Unavailable."""
 
     @abstractmethod
     def check(self) -> None:

@@ -10,12 +10,12 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Literal
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from service.artifacts.hashing import sha256_of
-from service.artifacts.interface import DEPLOYMENT_ID, FOLDERS, TRASH, Artifacts, File, checked
-from service.artifacts.retries import retried
+from service.artifacts.interface import CHUNK_BYTES, DEPLOYMENT_ID, FOLDERS, TRASH, UPLOADS, Artifacts, File, checked
+from service.artifacts.retries import retried, summary
 from service.errors import StorageError, Unavailable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from obstore import GetOptions
     from obstore.store import ObjectStore
 
     from service.artifacts.cache import FileCache
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 
 PART_BYTES = 16 * 1024**2  # of a multipart upload; a file up to this size is one conditional request
 PARTS_AT_ONCE = 4
-CHUNK_BYTES = 1024**2  # of a download
 PAGE = 1_000  # objects of a listing
 CHECK_SECONDS = 5.0  # for which a successful check holds
 
@@ -206,6 +206,32 @@ class ObjectArtifacts(Artifacts):
         if not isinstance(self._store, S3Store | GCSStore | AzureStore):
             return None
         return obstore.sign(self._store, "GET", _checked(key), timedelta(seconds=seconds))
+
+    def upload_url(self, key: str, seconds: int) -> str | None:
+        """See Artifacts."""
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            return None
+        return obstore.sign(self._store, "PUT", _checked(key), timedelta(seconds=seconds))
+
+    def parts(self, upload: str | None = None) -> Iterator[File]:
+        """See Artifacts."""
+        return self._list(UPLOADS if upload is None else f"{UPLOADS}/{upload}", parts=3)
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """See Artifacts. Goes on where the connection broke."""
+        offset, size = 0, None
+        while size is None or offset < size:
+            before = offset
+            try:
+                options: GetOptions | None = {"range": {"offset": offset}} if offset else None
+                found = retried(f"read {key}", partial(obstore.get, self._store, _checked(key), options=options))
+                size = found.meta["size"]
+                for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+                    offset += len(chunk)
+                    yield bytes(chunk)
+            except BaseError as error:
+                if offset == before:
+                    raise Unavailable(f"the artifact store does not answer: read {key}: {summary(error)}") from error
 
     def check(self) -> None:
         """See Artifacts. Looks up the deployment id; that objects can be written is not tried."""

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from service.cli import (
     advice,
+    artifacts,
     connections,
     datasets,
     demo,
@@ -75,6 +76,7 @@ app.add_typer(drift.app)
 app.add_typer(demo.app, name="demo")
 app.add_typer(keys.app, name="keys")
 app.add_typer(connections.app, name="connections")
+app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(ray.app, name="ray")
 app.add_typer(maintenance.app)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
+from service.client import downloads
 from service.client.fit import model_name, published_model
 from service.client.job import Job
 from service.client.models import Models
+from service.client.progress_bar import of_bytes
 from service.client.sweep import Sweep
 from service.client.transport import Transport
+from service.client.upload_parts import upload_in_parts
 from service.client.uploads import as_file
 from service.domain.advice import EarlyStoppingAdvice as Advice
 from service.domain.job import Job as State
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
     from service.client.model import Model
 
 UPLOAD_SECONDS = 900.0
+SMALL_BYTES = 1024**2  # which are never uploaded in parts
 
 Preset = Literal["fast", "good", "best"]
 SWEEP_FIELDS = frozenset(SweepSpec.model_fields) - {"base"}
@@ -40,6 +47,7 @@ class Client:
     ) -> None:
         self._transport = Transport(url, api_key, tries, timeout)
         self.models = Models(self._transport)
+        self._part_bytes: float | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +57,7 @@ class Client:
 
     def close(self) -> None:
         """Close the HTTP connections."""
-        self._transport.http.close()
+        self._transport.close()
 
     def train(self, data: Any, target: str | None = None, **spec: Any) -> Job:
         """Upload `data` and submit a job that trains on it.
@@ -124,17 +132,31 @@ class Client:
         body = self._sweep_body(base, target, fields, spec)
         return dict(self._transport.json("POST", "/v1/sweeps/plan", json=body))
 
-    def upload(self, data: Any, name: str | None = None, **options: Any) -> Dataset:
+    def upload(self, data: Any, name: str | None = None, *, progress: bool = True, **options: Any) -> Dataset:
         """Upload a table as a data set: a path, bytes, a pandas or polars DataFrame, an array, or (X, y).
 
-        `options`: how to read a file, such as `delimiter=";"`; detected by default.
+        `options`: how to read a file, such as `delimiter=";"`; detected by default. A large file is uploaded in parts:
+        if it is interrupted, the next upload of the same file sends only the rest. `progress`: show a progress bar of
+        those, in a terminal.
         """
         content, file_name = as_file(data)
         named = {"name": name or file_name} if name or file_name else {}
+        source = Path(data) if isinstance(data, str | Path) else content
+        size = source.stat().st_size if isinstance(source, Path) else len(source)
+        if size > SMALL_BYTES and size > self._upload_part_bytes():
+            with of_bytes(size) if progress else nullcontext() as advance:
+                answer = upload_in_parts(self._transport, source, {**named, **options}, advance)
+            return Dataset.model_validate(answer)
         answer = self._transport.json(
             "POST", "/v1/datasets", params={**named, **options}, content=content, timeout=UPLOAD_SECONDS
         )
         return Dataset.model_validate(answer)
+
+    def _upload_part_bytes(self) -> float:
+        """Size of the parts in which the service wants larger files; infinite for a version that takes no parts."""
+        if self._part_bytes is None:
+            self._part_bytes = self.usage()["bounds"].get("upload_part_bytes", math.inf)
+        return self._part_bytes
 
     def import_dataset(
         self, connection: str, *, path: str | None = None, query: str | None = None, **fields: Any
@@ -209,6 +231,17 @@ class Client:
         if columns:
             return map(Dataset.model_validate, self._transport.pages("/v1/datasets", {"columns": "true"}))
         return map(DatasetSummary.model_validate, self._transport.pages("/v1/datasets", {"columns": "false"}))
+
+    def download_dataset(
+        self,
+        dataset: Dataset | DatasetSummary | str,
+        path: str | Path,
+        format: Literal["parquet", "csv"] = "parquet",  # noqa: A002
+    ) -> Path:
+        """Save a data set as the file `path`, or in the folder `path` under a default name."""
+        dataset_id = dataset if isinstance(dataset, str) else dataset.id
+        name, address = f"{dataset_id}.{format}", f"/v1/datasets/{dataset_id}/download"
+        return downloads.save(self._transport, address, {"format": format}, target=path, name=lambda _: name)
 
     def usage(self) -> dict[str, Any]:
         """The API key's scope and tenant, with the tenant's usage and limits."""

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import httpx2
 
-from service.client import progress_bar
+from service.client import downloads, progress_bar
 from service.client.optional_imports import needs
 from service.client.predictions import PredictOptions, Predictor, held_out_rows
 from service.client.reports import SECONDS as REPORT_SECONDS
 from service.client.reports import read_report
-from service.client.transport import EXPORT_SECONDS, RETRIED, ApiError, ServiceUnavailable
+from service.client.transport import RETRIED, ApiError, ServiceUnavailable
 from service.client.uploads import CsvRows, history_frame, predictions_frame
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.epoch import Epoch
@@ -224,9 +224,7 @@ class Job:
 
         `calibrated`: whether the probabilities of these three are the calibrated ones, as those of `predict` are.
         """
-        path = f"{self._path}/checkpoints/{kind}/download"
-        params: dict[str, Any] = {"format": format, **({} if calibrated else {"calibrated": False})}
-        return self._transport.request("GET", path, params=params, timeout=EXPORT_SECONDS).content
+        return downloads.read(self._transport, *self._download(kind, format, calibrated=calibrated))
 
     def download(
         self,
@@ -237,11 +235,14 @@ class Job:
         calibrated: bool = True,
     ) -> Path:
         """Save a checkpoint as the file `path`, or in the folder `path` under a default name; see `checkpoint`."""
-        target, data = Path(path), self.checkpoint(kind, format, calibrated=calibrated)
-        if target.is_dir():
-            target /= f"{self.id}-{kind}{CheckpointFormat(format).file_ending(calibrated=calibrated)}"
-        target.write_bytes(data)
-        return target
+        name = f"{self.id}-{kind}{CheckpointFormat(format).file_ending(calibrated=calibrated)}"
+        of = self._download(kind, format, calibrated=calibrated)
+        return downloads.save(self._transport, *of, target=path, name=lambda _: name)
+
+    def _download(self, kind: Kind, format: Format, *, calibrated: bool) -> tuple[str, dict[str, Any]]:  # noqa: A002
+        """Path and query of the download of a checkpoint."""
+        params: dict[str, Any] = {"format": format, **({} if calibrated else {"calibrated": False})}
+        return f"{self._path}/checkpoints/{kind}/download", params
 
     @overload
     def report(

@@ -8,13 +8,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn
 
     from service.domain.epoch import Epoch
     from service.domain.sweep import Sweep, SweepResult
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 CURVE_EPOCHS = 40
+
+
+@contextmanager
+def of_bytes(total: int) -> Iterator[Callable[[int], None] | None]:
+    """A callback for bytes that are done, which advances a bar; None without a terminal."""
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
+    bar = _bar(TransferSpeedColumn(), count=DownloadColumn())
+    if bar is None:
+        yield None
+        return
+    with bar:
+        task = bar.add_task("", total=total)
+        yield lambda number: bar.advance(task, number)
 
 
 @contextmanager
@@ -92,11 +106,12 @@ def curve(losses: list[float]) -> str:
     return "".join(BLOCKS[round((loss - low) * scale)] for loss in shown)
 
 
-def _bar(*columns: Any) -> Progress | None:
+def _bar(*columns: Any, count: ProgressColumn | None = None) -> Progress | None:
+    """A bar with a column that counts, by default numbers; None without a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
         return None
-    return Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), *columns, console=console)
+    return Progress(BarColumn(), count or MofNCompleteColumn(), TimeElapsedColumn(), *columns, console=console)

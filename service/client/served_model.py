@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
+from service.client import downloads
 from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
 from service.client.reports import evaluate, read_report
-from service.client.transport import EXPORT_SECONDS
 from service.domain.checkpoint import CheckpointFormat
 from service.drift.report import ModelDrift
 from service.reports.report import VersionReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from httpx2 import Headers
 
     from service.client.predictions import Frame
     from service.client.reports import Format
@@ -116,13 +118,12 @@ class ServedModel:
         the calibrated ones, as those of `predict` are.
         """
         params = {"format": format, "calibrated": calibrated}
-        answer = self._transport.request("GET", f"{self._path}/download", params=params, timeout=EXPORT_SECONDS)
-        target = Path(path)
-        if target.is_dir():
-            name, version = answer.headers["model-name"], answer.headers["model-version"]
-            target /= f"{name}-{version}{CheckpointFormat(format).file_ending(calibrated=calibrated)}"
-        target.write_bytes(answer.content)
-        return target
+
+        def name(headers: Headers) -> str:
+            ending = CheckpointFormat(format).file_ending(calibrated=calibrated)
+            return f"{headers['model-name']}-{headers['model-version']}{ending}"
+
+        return downloads.save(self._transport, f"{self._path}/download", params, target=path, name=name)
 
     def card(self) -> str:
         """The model card of the version, in Markdown."""

@@ -56,6 +56,7 @@ class Transport:
             raise ValueError(f"the URL of a service begins with http:// or https://, unlike {url!r}")
         self.url = url
         self.http = httpx2.Client(base_url=url, headers=headers, timeout=timeout)
+        self._stores: httpx2.Client | None = None
         self._tries = tries
 
     def json(self, method: str, path: str, **options: Any) -> Any:
@@ -111,6 +112,49 @@ class Transport:
             if response.is_error:
                 response.read()
             yield checked(response)
+
+    @contextmanager
+    def stream_file(self, path: str, **options: Any) -> Iterator[tuple[httpx2.Response, httpx2.Headers]]:
+        """(response to be streamed, headers of the service), perhaps from an object store, which gets no API key."""
+        with self.stream(path, **options) as response:
+            location = response.headers.get("location")
+            if response.status_code != 307 or location is None:
+                yield response, response.headers
+                return
+            answered = response.headers
+        with self._store_http().stream("GET", location, headers=options.get("headers")) as response:
+            if response.is_error:
+                response.read()
+            yield checked(response), answered
+
+    def put_to_store(self, url: str, content: bytes) -> bool:
+        """PUT to an object store, by a URL that the service has signed, without the API key; whether it succeeded."""
+        headers = {"x-ms-blob-type": "BlockBlob"}  # for Azure, which requires it
+        for pause in self.pauses():
+            try:
+                response = self._store_http().put(url, content=content, headers=headers)
+            except httpx2.TransportError:
+                status = 503
+            else:
+                status = response.status_code
+            if status < 300:
+                return True
+            if status not in RETRIED | {500} or pause is None:
+                return False
+            time.sleep(pause)
+        return False
+
+    def _store_http(self) -> httpx2.Client:
+        """The client of the object store, whose requests have no API key."""
+        if self._stores is None:
+            self._stores = httpx2.Client(timeout=self.http.timeout)
+        return self._stores
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.http.close()
+        if self._stores is not None:
+            self._stores.close()
 
     def pauses(self) -> Iterator[float | None]:
         """Seconds to wait after each failed try, with jitter; None after the last one."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import Misconfigured, StorageError, Unavailable
 from service.maintenance import deployment_id
+from service.maintenance.uploads import collect_uploads
 from service.store.maintenance import garbage, retention
 from service.store.maintenance.artifact_refs import collectable
 
@@ -57,6 +58,7 @@ class CollectionReport:
     """Result of a collection."""
 
     jobs: int = 0
+    parts: int = 0  # of uploads that have expired
     deleted: list[str] = field(default_factory=list)
     trashed: list[str] = field(default_factory=list)
     waiting: int = 0  # garbage that is not old enough
@@ -66,6 +68,7 @@ class CollectionReport:
     def __str__(self) -> str:
         """The result in lines of text."""
         lines = [f"deleted {_count(self.jobs, 'old job')}"] if self.jobs else []
+        lines += [f"deleted {_count(self.parts, 'part')} of expired uploads"] if self.parts else []
         lines += [
             f"deleted {_count(len(self.deleted), 'replaced or deleted file')}",
             f"moved {_count(len(self.trashed), 'orphaned file')} to the trash",
@@ -152,7 +155,7 @@ class Collector:
         if run is None:
             return None
         self._delete_staged(stop)
-        done = CollectionReport()
+        done = CollectionReport(parts=collect_uploads(self._database, self._artifacts, stop))
         if self._retention.days:
             done.jobs = self._delete_jobs(run, stop)
         found = self._find(run.now, partial(self._mark, run))

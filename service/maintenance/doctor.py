@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from service.artifacts import TRASH
 from service.errors import ServiceError, StorageError
 from service.maintenance import deployment_id
+from service.maintenance.file_refs import file_refs
 from service.store.maintenance import garbage, integrity
 from service.store.maintenance.artifact_refs import referenced
 from service.store.maintenance.integrity import Violation
@@ -50,14 +51,6 @@ RULES = (
     integrity.best_epochs,
     integrity.event_logs,
     integrity.model_versions_without_members,
-)
-FILES_OF = (
-    integrity.checkpoint_files,
-    integrity.other_job_files,
-    integrity.dataset_files,
-    integrity.member_files,
-    integrity.other_member_files,
-    integrity.version_files,
 )
 
 
@@ -116,7 +109,7 @@ class Doctor:
             self.findings.jobs, self.findings.datasets, self.findings.sweeps = integrity.count(connection)
         for rule in RULES:
             yield from self._check(rule)
-        for file in chain.from_iterable(map(self._pages, FILES_OF)):
+        for file in file_refs(self._database):
             yield from self._verify(file)
         self._count_unreferenced()
 
@@ -126,18 +119,6 @@ class Doctor:
                 yield from rule(connection)
         except StorageError as error:
             yield Violation("database", str(error), integrity.RESTORE)
-
-    def _pages(self, read: Callable[[Any, FileRef | None], list[FileRef]]) -> Iterator[FileRef]:
-        last: FileRef | None = None
-        while True:
-            with self._database.reading() as connection:
-                page = read(connection, last)
-            if not page:
-                return
-            for file in page:
-                if last is None or file.path != last.path:  # best and last often share a file
-                    yield file
-                last = file
 
     def _verify(self, file: FileRef) -> Iterator[Violation]:
         """Verify size and SHA-256. If the file was replaced since its row was read, the row no longer refers to it."""

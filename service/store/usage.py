@@ -12,6 +12,7 @@ from service.spec.base import FrozenModel
 from service.store.model_tables import model_member_files, model_members, model_samples, model_version_files
 from service.store.schema import checkpoints, dataset_inputs, datasets, job_files, jobs
 from service.store.tenancy import in_tenant
+from service.store.upload_tables import uploads
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Row, Table
@@ -38,6 +39,8 @@ class StoredBytes(FrozenModel):
     """Specs and resolved specs of jobs in the database, with inline rows, and the specs of members of models."""
     samples: int
     """Rows in the database that versions of models were asked to predict, where the server samples them."""
+    uploads: int
+    """Files that are being uploaded in parts, by their whole size."""
     expected: int
     """Estimated size of files that live jobs have yet to write."""
 
@@ -89,6 +92,7 @@ def read(connection: Connection) -> Usage:
             + _inputs(connection)
             + int(connection.scalar(of_members) or 0),
             samples=int(connection.scalar(of_samples) or 0),
+            uploads=_uploads(connection),
             expected=_expected(connection, by_status),
         ),
     )
@@ -98,6 +102,11 @@ def _files(connection: Connection, *owners: Table) -> int:
     """Bytes of the files that rows of these tables name, each file once."""
     files = (select(table.c.path, table.c.size_bytes).where(in_tenant(connection, table)) for table in owners)
     return int(connection.scalar(select(_sum(union(*files).subquery().c.size_bytes))) or 0)
+
+
+def _uploads(connection: Connection) -> int:
+    incomplete = in_tenant(connection, uploads), uploads.c.dataset_id.is_(None)
+    return int(connection.scalar(select(_sum(uploads.c.size_bytes)).where(*incomplete)) or 0)
 
 
 def _jobs(connection: Connection) -> Any:

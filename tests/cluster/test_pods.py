@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from secrets import token_hex
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
+from packaging.utils import canonicalize_name
 
 from service.settings import free_port
-from tests.cluster.manifests import of_kind, settings_of
+from tests.cluster.manifests import ROOT, of_kind, settings_of
 from tests.cluster.pods import Cluster, Pod, cannot_confine
 from tests.databases import cut_off, postgres_database
 from tests.object_store import BUCKET, ENVIRONMENT, s3_port
@@ -21,6 +24,14 @@ from tests.processes import ENDLESS, get, submit, until
 
 KEY = "operator-of-the-cluster"
 WORKER_STARTS_SECONDS = 120
+WITHOUT_MODULES = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in MISSING:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Finder())
+"""
 
 pytestmark = pytest.mark.skipif(cannot_confine() is not None, reason=str(cannot_confine()))
 
@@ -61,7 +72,16 @@ def start_api(cluster: Cluster) -> Pod:
 
 
 def start_worker(cluster: Cluster) -> Pod:
-    return cluster.start(of_kind("fixed", "Deployment")["bestepoch-worker"])
+    """A worker that cannot import what the Dockerfile leaves out of its image."""
+    (removed,) = re.findall(r"pip uninstall --yes (.*?) &&", (ROOT / "Dockerfile").read_text().replace("\\\n", " "))
+    distributions = {
+        module: {canonicalize_name(name) for name in names} for module, names in packages_distributions().items()
+    }
+    missing = {module for module, names in distributions.items() if names & set(removed.split())}
+    (cluster.folder / "modules").mkdir(exist_ok=True)
+    (cluster.folder / "modules/sitecustomize.py").write_text(f"MISSING = {missing}\n{WITHOUT_MODULES}")
+    worker = of_kind("fixed", "Deployment")["bestepoch-worker"]
+    return cluster.start(worker, PYTHONPATH=str(cluster.folder / "modules"))
 
 
 def demand_read_by_keda(client: httpx2.Client, scaled_job: str) -> int:

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.manifests import ROOT
-from tests.faults.teams import Team
+from tests.faults.teams import Team, bestepoch
 from tests.processes import ENDLESS, get, linux_only, submit, until, worker_of
 
 SCRIPT = ROOT / "deploy/slurm/workers.sbatch"
@@ -27,7 +28,9 @@ def test_a_worker_of_slurm_trains_and_leaves_its_jobs_to_others_at_its_time_limi
     settings.write_text(f"BESTEPOCH_DATABASE_URL={database_url}\nBESTEPOCH_ARTIFACTS_URL={tmp_path}/home/artifacts\n")
     slurm = {"SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "1", "SLURM_TMPDIR": str(node)}
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "HOME": str(tmp_path), **slurm}
-    with Team(database_url, tmp_path / "home").at_work(workers=0) as team:
+    team = Team(database_url, tmp_path / "home")
+    with bestepoch(team.environment, "api", "--port", str(team.port)), closing(team.client):
+        until(team.answers, 120)
         job = submit(team.client, ENDLESS)
         script = subprocess.Popen(["bash", str(SCRIPT), str(settings)], env=environment, cwd=tmp_path)
         try:

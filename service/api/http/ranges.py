@@ -36,6 +36,10 @@ def documented(*media_types: str, headers: Mapping[str, Any] | None = None) -> d
         200: file,
         206: {**file, "description": "The requested range."},
         304: {"description": "Not modified."},
+        307: {
+            "description": "The file is at the URL in `Location`, for some minutes, without an API key.",
+            "headers": {"Location": {"description": "URL in the object store.", "schema": {"type": "string"}}},
+        },
     }
 
 
@@ -57,7 +61,7 @@ def serve(
     """
     etag = f'"{sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "no-cache", **(more or {})}
-    if _etag_matches(request.headers.get("if-none-match"), etag):
+    if etag_matches(request.headers.get("if-none-match"), etag):
         file.close()
         return Response(status_code=304, headers=headers)
     headers["Content-Disposition"] = f'attachment; filename="{filename}"'
@@ -97,7 +101,8 @@ def byte_range(header: str, size: int) -> range | None:
     return range(start, stop)
 
 
-def _etag_matches(if_none_match: str | None, etag: str) -> bool:
+def etag_matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether the header If-None-Match names this ETag, so that the answer is a 304."""
     tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
     return etag in tags or tags == ["*"]
 

@@ -18,6 +18,7 @@ from service.api.context import JobId, Reader, RequestContext
 from service.api.http.openapi import problems
 from service.api.http.ranges import OCTETS, documented, serve
 from service.api.pagination import Page
+from service.api.redirects import redirect_to_store
 from service.api.routes.exported_files import CALIBRATED, ZIP, export_checkpoint, media_type, opened, written
 from service.api.strict_route import StrictRoute
 from service.domain.checkpoint import Checkpoint, CheckpointFormat, CheckpointKind
@@ -68,6 +69,12 @@ def read_checkpoint(context: RequestContext, job_id: str, kind: CheckpointKind) 
             raise
 
 
+def _located(context: RequestContext, job_id: str, kind: CheckpointKind) -> tuple[str, str]:
+    """(artifact key, SHA-256) of the checkpoint's file."""
+    found = read_checkpoint(context, job_id, kind)
+    return found.path, found.sha256
+
+
 @router.head("/{job_id}/checkpoints/{kind}/download", include_in_schema=False)
 @router.get(
     "/{job_id}/checkpoints/{kind}/download",
@@ -93,6 +100,9 @@ async def download_checkpoint(
     of = CheckpointKind(kind)
     if format is CheckpointFormat.safetensors:
         what = f"the {kind} checkpoint's file"
+        redirect = await redirect_to_store(context, request, partial(_located, context, job_id, of))
+        if redirect is not None:
+            return redirect
         checkpoint, file = await with_weights(
             context, job_id, of, lambda _, path: run_in_threadpool(opened, path, what)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -14,6 +15,7 @@ from service.api import expensive_work
 from service.api.context import DatasetId, Reader, RequestContext
 from service.api.http.openapi import problems
 from service.api.http.ranges import CSV, PARQUET, documented, serve
+from service.api.redirects import redirect_to_store
 from service.api.strict_route import StrictRoute
 from service.concurrency.cancellation import current
 from service.data.processes.export_csv import export_csv
@@ -51,6 +53,9 @@ async def download_dataset(
 ) -> Response:
     """The stored table, with the file's SHA-256 as ETag: `Range` and `If-Range` resume a download."""
     if format is DownloadFormat.parquet:
+        redirect = await redirect_to_store(context, request, partial(_located, context, dataset_id))
+        if redirect is not None:
+            return redirect
         file, sha256 = await to_thread.run_sync(_stored, context, dataset_id)
     else:
         file, sha256 = await expensive_work.run(
@@ -60,18 +65,21 @@ async def download_dataset(
     return serve(request, file, size, sha256, f"{dataset_id}.{format.value}", _MEDIA_TYPES[format])
 
 
+def _located(context: RequestContext, dataset_id: str) -> tuple[str, str]:
+    """(artifact key, SHA-256) of the Parquet file."""
+    with context.database.reading() as connection:
+        return datasets.file_of(connection, dataset_id)
+
+
 def _stored(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
     """The open Parquet file, readable even after it is deleted, and its SHA-256."""
-    with context.database.reading() as connection:
-        key, sha256 = datasets.file_of(connection, dataset_id)
+    key, sha256 = _located(context, dataset_id)
     return _open(context.state.artifacts.path(key, sha256)), sha256
 
 
 def _as_csv(context: RequestContext, dataset_id: str) -> tuple[BinaryIO, str]:
     """The table as an open, already unlinked CSV file, and its SHA-256."""
-    with context.database.reading() as connection:
-        file = datasets.file_of(connection, dataset_id)
-    parquet = context.state.artifacts.path(*file)
+    parquet = context.state.artifacts.path(*_located(context, dataset_id))
     _open(parquet).close()  # raises DatasetCorrupt if the file is missing
     with context.state.artifacts.scratch() as folder:
         csv = folder / "table.csv"

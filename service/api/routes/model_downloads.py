@@ -15,6 +15,7 @@ from service.api import expensive_work
 from service.api.context import Reader, RequestContext
 from service.api.http.openapi import problems
 from service.api.http.ranges import OCTETS, documented, serve
+from service.api.redirects import redirect_to_store
 from service.api.routes.exported_files import CALIBRATED, ZIP, export_version, media_type, opened, written
 from service.api.routes.model_predictions import MODEL_HEADERS, Address, headers_of, ref_of, served_at
 from service.api.strict_route import StrictRoute
@@ -85,6 +86,11 @@ async def download_model_member(
     """The weights of one member, also after its job has been deleted. The SHA-256 of the file is its ETag."""
     served = await served_at(context, model)
     member = await run_in_threadpool(_member, context, served, job)
+    if format == "safetensors":
+        located = member.path, member.sha256
+        redirect = await redirect_to_store(context, request, lambda: located, headers_of(served))
+        if redirect is not None:
+            return redirect
     path = await context.located(context.state.artifacts.path, member.path, member.sha256)
     sha256 = member.sha256
     if format == "safetensors":

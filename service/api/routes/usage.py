@@ -28,7 +28,7 @@ class Stored(StoredBytes):
     """The bytes of a tenant by kind, with those of unfinished uploads."""
 
     uploads: int
-    """Unfinished uploads, and responses to uploaded files."""
+    """Files that are being uploaded, and responses to uploaded files."""
 
 
 class Bounds(BaseModel):
@@ -38,6 +38,8 @@ class Bounds(BaseModel):
 
     upload_bytes: int
     """Bytes of an upload, compressed and uncompressed."""
+    upload_part_bytes: int
+    """Larger files are best uploaded in parts, of this size."""
     sweep_jobs: int
     """Jobs of a sweep."""
     parameters: int
@@ -94,10 +96,11 @@ def get_usage(context: Reader) -> Usage:
         running_jobs=Use(used=usage.running, limit=settings.max_running_jobs or None),
         dataset_bytes=Use(used=stored.datasets + stored.profiles, limit=settings.max_dataset_bytes),
         stored_bytes=Use(used=stored.total + uploads, limit=settings.max_tenant_bytes or None),
-        stored=Stored(**stored.model_dump(), uploads=uploads),
+        stored=Stored(**{**stored.model_dump(), "uploads": stored.uploads + uploads}),
         streams=Use(used=context.state.rate_limiter.streams(caller.tenant), limit=settings.max_streams),
         bounds=Bounds(
             upload_bytes=settings.max_upload_bytes,
+            upload_part_bytes=settings.upload_part_bytes,
             sweep_jobs=settings.max_sweep_jobs,
             parameters=limits.parameters,
             epochs=limits.epochs,

@@ -1,0 +1,65 @@
+"""Uploads in parts that expire are collected with their parts; others stay."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.artifacts import Artifacts
+from service.domain.upload import Upload
+from service.errors import NotFound
+from service.spec.read_options import ReadOptions
+from service.store import uploads
+from service.store.engine import Database
+from tests.api.job_factory import JobFactory
+from tests.maintenance.collector_helpers import collect_once, keys
+
+pytestmark = pytest.mark.usefixtures("paired")
+
+
+def begin(database: Database, artifacts: Artifacts, name: str, *, hours: float, parts: int = 2) -> Upload:
+    now = datetime.now(UTC)
+    upload = Upload(
+        id=name,
+        name=None,
+        size_bytes=10,
+        sha256=None,
+        options=ReadOptions(),
+        part_bytes=5,
+        dataset_id=None,
+        created_at=now,
+        expires_at=now + timedelta(hours=hours),
+    )
+    with database.of("default").transaction() as connection:
+        uploads.add(connection, upload)
+    for number in range(1, parts + 1):
+        artifacts.put(upload.key(number), b"12345")
+    return upload
+
+
+def test_expired_uploads_are_deleted_with_their_parts(job_factory: JobFactory) -> None:
+    database, artifacts = job_factory.database, job_factory.artifacts
+    old, new = (begin(database, artifacts, f"up_{hours}", hours=hours) for hours in (-1, 1))
+
+    report = collect_once(job_factory)
+
+    assert report.parts == 2
+    assert "deleted 2 parts of expired uploads" in str(report)
+    assert {file.key for file in artifacts.parts()} == {new.key(1), new.key(2)}
+    with database.reading() as connection:
+        assert uploads.get(connection, new.id) == new
+        with pytest.raises(NotFound, match="has expired"):
+            uploads.get(connection, old.id)
+
+
+def test_parts_without_an_upload_are_deleted_and_are_no_orphans(job_factory: JobFactory) -> None:
+    artifacts = job_factory.artifacts
+    for number in range(150):
+        artifacts.put(f"uploads/up_gone/{number}", b"x")
+
+    report = collect_once(job_factory)
+
+    assert (report.parts, report.trashed, report.refused) == (150, [], None)
+    assert list(artifacts.parts()) == []
+    assert keys(artifacts) == set()
