@@ -66,6 +66,12 @@ class Settings(BaseSettings):
     """Labels of a worker, as `gpu=h100,spot=true`: jobs may ask for workers that have them. At most 8."""
     preemptible: bool = False
     """`true`: the machine of a worker may be taken away at short notice, as a spot instance is."""
+    exit_when_idle: Annotated[float, Field(ge=0.0, le=604_800.0)] = 0.0
+    """A worker exits when it has trained nothing for this many seconds; 0: never."""
+    max_worker_jobs: Annotated[int, Field(ge=0)] = 0
+    """A worker exits when it has claimed so many jobs and they have left it; 0: no limit."""
+    drain_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 20.0
+    """Seconds from a worker's SIGTERM until its jobs must be saved: within an epoch that takes longer than half."""
     lease_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 15.0
     """Duration of a lease: a worker without a heartbeat for this long loses its jobs to others."""
     save_seconds: Annotated[float, Field(ge=0.0, le=86_400.0)] = 10.0
@@ -294,7 +300,6 @@ def memory_bytes() -> int:
 
 def free_port(host: str) -> int:
     """A free port of `host`."""
-    family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family) as probe:
-        probe.bind(address)
+    family, *_, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+    with socket.create_server(address[:2], family=family) as probe:
         return int(probe.getsockname()[1])

@@ -47,7 +47,7 @@ def test_every_variable_that_a_container_sets_is_a_setting(file: str) -> None:
 
 def test_compose_passes_on_every_setting_that_it_does_not_make_itself() -> None:
     made = {"home", "database_url", "artifacts_url", "host", "port"}  # the image's, this file's, the ports' own
-    secret = {"api_key", "api_key_file", "database_password_file"}
+    secret = {"api_key", "api_key_file", "artifacts_credentials_file", "database_password_file"}
 
     for name in ("api", "worker"):
         environment = SERVICES[name]["environment"]

@@ -14,9 +14,9 @@ import pytest
 import typer.main
 
 from service.cli import app
-from service.cli.processes import COLLECTOR_STOP_SECONDS, WORKER_STOP_SECONDS
+from service.cli.api_processes import DRAIN_SECONDS
+from service.cli.startup import COLLECTOR_STOP_SECONDS
 from service.settings import Settings
-from service.worker.supervisor import STOP_SECONDS
 
 ROOT = Path(__file__).parents[1]
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
@@ -43,6 +43,12 @@ def service_of(unit: Path) -> dict[str, str]:
     return {name: value for name, value in found if names.count(name) == 1}
 
 
+def notice(command: str) -> float:
+    """The seconds that a worker of this command takes at most to save its jobs."""
+    given = re.findall(r"--drain-seconds (\d+)", command)
+    return float(given[0]) if given else float(Settings.model_fields["drain_seconds"].default)
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze (Debian's package systemd)")
 def test_systemd_takes_the_units(tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "bestepoch"
@@ -61,10 +67,13 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
 
 
 def test_every_unit_runs_a_command_of_the_service() -> None:
-    found = {unit.name: service_of(unit)["ExecStart"].removeprefix("/opt/bestepoch/bin/bestepoch ") for unit in UNITS}
+    found = {unit.name: service_of(unit)["ExecStart"].split() for unit in UNITS}
+    (of_slurm,) = re.findall(r"^exec (.*)$", SLURM.read_text(), re.MULTILINE)
 
-    assert found == {**SERVICES, "bestepoch-migrate.service": "migrate"}
-    assert set(found.values()) <= set(typer.main.get_group(app).commands)
+    assert {unit: words[1] for unit, words in found.items()} == {**SERVICES, "bestepoch-migrate.service": "migrate"}
+    assert {words[0] for words in found.values()} == {"/opt/bestepoch/bin/bestepoch"}
+    for _, name, *arguments in [*found.values(), of_slurm.split()]:
+        typer.main.get_group(app).commands[name].make_context(name, arguments)  # raises for an unknown option
 
 
 def test_api_and_worker_start_after_the_migration_and_try_until_it_has_run() -> None:
@@ -81,7 +90,8 @@ def test_services_stop_in_order_and_have_the_time(name: str) -> None:
     service = service_of(ROOT / "deploy/systemd" / name)
 
     assert service["KillMode"] == "mixed"  # the signal is for the main process, which stops the others
-    assert int(service["TimeoutStopSec"]) >= max(STOP_SECONDS, WORKER_STOP_SECONDS) + 2 * COLLECTOR_STOP_SECONDS
+    needed = notice(service["ExecStart"]) + 2 * COLLECTOR_STOP_SECONDS
+    assert int(service["TimeoutStopSec"]) >= max(needed, DRAIN_SECONDS)
 
 
 @each_unit
@@ -114,7 +124,7 @@ def test_slurm_gives_a_worker_time_to_stop() -> None:
     options = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(.*))?$", SLURM.read_text(), re.MULTILINE))
     (signal,) = re.findall(r"B:TERM@(\d+)", options["signal"])
 
-    assert int(signal) >= STOP_SECONDS + COLLECTOR_STOP_SECONDS
+    assert int(signal) >= notice(SLURM.read_text()) + 2 * COLLECTOR_STOP_SECONDS
     assert "requeue" in options
     assert os.access(SLURM, os.X_OK)
     assert subprocess.run(["bash", "-n", SLURM]).returncode == 0

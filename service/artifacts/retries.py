@@ -34,7 +34,7 @@ NO_BUCKET = "NoSuchBucket"
 def retried(what: str, request: Callable[[], T], seconds: float | None = None) -> T:
     """The result of `request`, which is repeated while the store fails. Raises Unavailable after RETRY_SECONDS.
 
-    Denied requests are not repeated: an operator has to mend the credentials, the policy or the clock.
+    Denied requests are not repeated: an operator has to fix the credentials, the policy or the clock.
     FileNotFoundError and AlreadyExistsError are answers, and pass. `seconds`: another deadline.
     """
     deadline, wait = time.monotonic() + (RETRY_SECONDS if seconds is None else seconds), FIRST_WAIT

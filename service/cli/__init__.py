@@ -24,6 +24,7 @@ from service.cli import (
     keys,
     maintenance,
     models,
+    ray,
     replay,
     reports,
     search,
@@ -77,6 +78,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(connections.app, name="connections")
 app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(datasets.app, name="dataset")
+app.add_typer(ray.app, name="ray")
 app.add_typer(maintenance.app)
 
 

@@ -20,39 +20,43 @@ app = typer.Typer(no_args_is_help=True, help="Declare, list, test and remove con
 
 Name = Annotated[str, typer.Argument(help="Name of the connection, as requests give it.")]
 Tenant = Annotated[str, typer.Option(help="Tenant that may use it; by default all.")]
+Url = Annotated[
+    str,
+    typer.Argument(
+        help="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH, file:///FOLDER or "
+        "postgresql://USER@HOST:PORT/DATABASE."
+    ),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="s3: region, endpoint, ca_file; az: account_name, endpoint, ca_file; https: ca_file. Repeatable.",
+    ),
+]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=REFERENCE",
+        help="A secret as env:VARIABLE or file:/PATH, read by the API when it is needed. s3: access_key_id, "
+        "secret_access_key, session_token; gs: service_account_key; az: account_key or sas_token; https: token, or "
+        "user and password; postgresql: password. Repeatable.",
+    ),
+]
+AllowPrivate = Annotated[
+    bool, typer.Option("--allow-private", help="Allow a loopback, private or link-local address, and http://.")
+]
 TEST_SECONDS = 30.0
 
 
 @app.command(name="add")
 def add_connection(
     name: Name,
-    url: Annotated[
-        str,
-        typer.Argument(
-            help="s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/PATH, file:///FOLDER or "
-            "postgresql://USER@HOST:PORT/DATABASE."
-        ),
-    ],
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="s3: region, endpoint, ca_file; az: account_name, endpoint, ca_file; https: ca_file. Repeatable.",
-        ),
-    ] = None,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=REFERENCE",
-            help="A secret as env:VARIABLE or file:/PATH, read by the API when it is needed. s3: access_key_id, "
-            "secret_access_key, session_token; gs: service_account_key; az: account_key or sas_token; https: token, or "
-            "user and password; postgresql: password. Repeatable.",
-        ),
-    ] = None,
+    url: Url,
+    option: Options = None,
+    secret: Secrets = None,
     tenant: Tenant = EVERY_TENANT,
-    allow_private: Annotated[
-        bool, typer.Option("--allow-private", help="Allow a loopback, private or link-local address, and http://.")
-    ] = False,
+    allow_private: AllowPrivate = False,
 ) -> None:
     """Declare a connection. The database stores references to secrets, never secrets. Then run `connections test`."""
     from datetime import UTC, datetime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any; de
 @app.command()
 def serve(host: Host = None, port: Port = None) -> None:
     """Run API and worker together, on one machine."""
-    settings = _settings(host, port)
+    settings = _settings(host=host, port=port)
     from service.cli.processes import run_both
 
     run_both(settings)
@@ -34,7 +34,7 @@ def api(
     process: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Run only the API; workers share its database and artifacts."""
-    settings = _settings(host, port)
+    settings = _settings(host=host, port=port)
     from service.cli import api_processes
 
     if process is not None:
@@ -46,19 +46,36 @@ def api(
 
 
 @app.command()
-def worker(until_eof: Annotated[bool, typer.Option(hidden=True)] = False) -> None:
+def worker(
+    exit_when_idle: Annotated[
+        float | None, typer.Option(help="Exit when nothing was trained for so many seconds; 0: never.")
+    ] = None,
+    max_jobs: Annotated[int | None, typer.Option(help="Exit after so many jobs; 0: no limit.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Labels that jobs may ask for, e.g. gpu=h100,spot=true.")] = None,
+    preemptible: Annotated[bool, typer.Option("--preemptible", help="The machine may be taken away.")] = False,
+    drain_seconds: Annotated[
+        float | None, typer.Option(help="From SIGTERM until the jobs must be saved; default: 20.")
+    ] = None,
+    until_eof: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
     """Run only a worker: a supervisor and its trainer processes."""
-    settings = _settings()
+    settings = _settings(
+        exit_when_idle=exit_when_idle,
+        max_worker_jobs=max_jobs,
+        worker_labels=labels,
+        preemptible=preemptible or None,
+        drain_seconds=drain_seconds,
+    )
     from service.cli.processes import run_worker
 
     run_worker(settings, until_eof=until_eof)
 
 
-def _settings(host: str | None = None, port: int | None = None) -> Settings:
+def _settings(**options: Any) -> Settings:
     """The settings of a process that starts others; none of them imports modules from the current folder."""
     from service.settings import remove_cwd_from_module_path
 
     remove_cwd_from_module_path()
     from service.cli.startup import read_settings
 
-    return read_settings(host, port)
+    return read_settings(**options)

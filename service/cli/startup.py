@@ -27,12 +27,13 @@ log = logging.getLogger(__name__)
 COLLECTOR_STOP_SECONDS = 5
 
 
-def read_settings(host: str | None = None, port: int | None = None, artifacts_url: str | None = None) -> Settings:
-    """Read the settings, and set up logging and the umask accordingly; raises Misconfigured."""
-    given = {"host": host, "port": port, "artifacts_url": artifacts_url}
-    overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+def read_settings(**options: Any) -> Settings:
+    """Read the settings, and set up logging and the umask accordingly; raises Misconfigured.
+
+    `options`: settings from the command line, which override the environment; None: not given.
+    """
     try:
-        settings = Settings(**overrides)
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         problem = error.errors()[0]
         message = problem["msg"].removeprefix("Value error, ")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 from ipaddress import IPv4Address, IPv6Address
 
 from service.errors import SourceError
+
+_log = logging.getLogger(__name__)
 
 METADATA = frozenset(
     ipaddress.ip_address(address)
@@ -30,21 +33,26 @@ def resolve(host: str, port: int, *, allow_private: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise SourceError(f"the host {host} has no address") from None
+        _log.warning("the host %s has no address", host)
+        raise SourceError("the host of the connection has no address") from None
     addresses = [str(address[0]) for *_, address in found]
-    for address in addresses:
-        check(host, address, allow_private=allow_private)
+    try:
+        for address in addresses:
+            check(address, allow_private=allow_private)
+    except SourceError:
+        _log.warning("the host %s has the addresses %s", host, addresses)
+        raise
     return addresses
 
 
-def check(host: str, address: str, *, allow_private: bool) -> None:
-    """Raise SourceError unless a connection may lead to this address of `host`."""
+def check(address: str, *, allow_private: bool) -> None:
+    """Raise SourceError, which does not name it, unless a connection may lead to this address."""
     for each in _embedded(ipaddress.ip_address(address.partition("%")[0])):
         if each in METADATA or each.is_multicast or each.is_unspecified:
-            raise SourceError(f"the host {host} has an address that no connection may lead to")
+            raise SourceError("the host of the connection has an address that no connection may lead to")
         if not (allow_private or each.is_global):
             raise SourceError(
-                f"the host {host} has a private address: the operator may declare the connection with --allow-private"
+                "the host of the connection has a private address: the operator may declare it with --allow-private"
             )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from service.connections.messages import Fetched, FetchedFile, FetchLimits, FetchRequest, OpenConnection
 from service.data.processes.runner import Allowance, ask
 from service.domain.connection import Connection, ConnectionKind
 from service.errors import SourceError
+
+_log = logging.getLogger(__name__)
 
 CHILD = "service.connections.fetch_child"
 
@@ -37,11 +40,11 @@ def fetch(
         allow_private=connection.allow_private,
     )
     request = FetchRequest(connection=opened, path=path, query=query, folder=folder.absolute(), limits=limits)
-    is_folder = connection.kind is ConnectionKind.folder
-    readable = [Path(urlsplit(connection.url).path)] if is_folder else []
     seconds = min(allowed.seconds, limits.seconds + 30)  # the child says more about its limit
     allowed = allowed.model_copy(update={"seconds": seconds})
-    answer = ask(CHILD, request, allowed, readable=readable, network=not is_folder)
+    answer = ask(
+        CHILD, request, allowed, readable=_readable(connection), network=connection.kind is not ConnectionKind.folder
+    )
     return Fetched.model_validate(answer).files
 
 
@@ -49,7 +52,19 @@ def _read(name: str, reference: str, read_secret: Callable[[str], str]) -> str:
     try:
         return read_secret(reference)
     except ValueError as error:
-        raise SourceError(f"the operator's secret {name} of the connection cannot be read: {error}") from None
+        _log.warning("a secret of a connection cannot be read: %s", error)
+        raise SourceError(f"the secret {name} of the connection cannot be read: see the service's log") from None
+
+
+def _readable(connection: Connection) -> list[Path]:
+    """Files and folders that the process may open: a declared folder, the certificates of a database's URL."""
+    parts = urlsplit(connection.url)
+    if connection.kind is ConnectionKind.folder:
+        return [Path(parts.path)]
+    if connection.kind is not ConnectionKind.postgresql:
+        return []
+    query = parse_qs(parts.query)
+    return [Path(path) for name in ("sslrootcert", "sslcert", "sslkey") for path in query.get(name, ())]
 
 
 def _certificate(connection: Connection) -> str | None:

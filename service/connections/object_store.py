@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore as Store
 
     from service.connections.egress import EgressProxy
+
+_log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1024**2
 
@@ -63,26 +65,26 @@ class ObjectStore:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """SourceError in place of obstore's exceptions, which may quote URLs with secrets: they go to the log alone."""
+        """SourceError in place of obstore's exceptions, which quote URLs: they go to the log alone."""
         try:
             yield
         except FileNotFoundError:
             if self._proxy.refused is None:
                 raise
-            raise SourceError(self._refused()) from None
+            raise SourceError(self._reason(None)) from None
         except (exceptions.BaseError, OSError, ValueError) as error:
             first = str(error).partition("\n")[0]
-            print(type(error).__name__, re.sub(r"\?\S*", "?...", first)[:300], file=sys.stderr)  # queries hold tokens
+            _log.warning("%s %s", type(error).__name__, re.sub(r"\?\S*", "?...", first)[:300])  # queries hold tokens
             raise SourceError(self._reason(error)) from None
 
-    def _reason(self, error: Exception) -> str:
+    def _reason(self, error: Exception | None) -> str:
+        """What has failed, without the addresses, which are the operator's: the log has them."""
         if self._proxy.refused is not None:
-            return self._refused()
+            _log.warning("the server leads to %s", self._proxy.refused)
+            return "the server redirects to another host than that of the connection"
         if self._proxy.unreachable is not None:
-            return f"the server {self._proxy.unreachable} does not answer"
+            _log.warning("no answer from %s", self._proxy.unreachable)
+            return "the server of the connection does not answer"
         if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
             return "the server refuses access: the secrets of the connection, or what they permit, may be wrong"
         return "the server did not give the file: see the service's log"
-
-    def _refused(self) -> str:
-        return f"the server leads to {self._proxy.refused}, which is not the host of the connection"

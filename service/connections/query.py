@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import sys
+import logging
 import time
 from collections import Counter
 from datetime import UTC, date, datetime
@@ -18,6 +18,8 @@ from pydantic_core import to_json
 from service.connections.addresses import resolve
 from service.connections.messages import QUERY_FILE, Fetched, FetchedFile, FetchRequest, OpenConnection
 from service.errors import InvalidData, SourceError, TooLarge
+
+_log = logging.getLogger(__name__)
 
 BATCH_ROWS = 2_000
 CONNECT_SECONDS = 10
@@ -42,7 +44,7 @@ def read_rows(request: FetchRequest) -> Fetched:
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if isinstance(error, psycopg.errors.QueryCanceled):
             raise InvalidData(_too_slow(request)) from None
-        print(type(error).__name__, error.sqlstate, file=sys.stderr)
+        _log.warning("%s %s", type(error).__name__, error.sqlstate)
         raise SourceError(_refusal(error)) from None
     except psycopg.Error as error:
         raise InvalidData(f"the query fails: {(error.diag.message_primary or str(error)).splitlines()[0]}") from None

@@ -20,11 +20,13 @@ MAX_HEADER_BYTES = 100 * 10**6  # the format's own limit
 
 
 class CheckpointKind(StrEnum):
-    """Kind of checkpoint. `state` is internal: the training state that a job resumes from."""
+    """Kind of checkpoint. `state` and `mid_epoch` are internal: states that a job resumes from, at an epoch's end or
+    within the next epoch."""
 
     best = "best"
     last = "last"
     state = "state"
+    mid_epoch = "mid_epoch"
 
 
 class Checkpoint(FrozenModel):

@@ -40,6 +40,7 @@ LOST = {
     "report": "nothing to do: the next request builds it again",
     "profile": "restore the file from a backup; where the data set still exists, it is made again when it is asked for",
     "state": "a live job restarts, with the same result; an ended one cannot be forked from its last epoch",
+    "mid_epoch": "nothing to do: the job resumes from an earlier state, with the same result",
 }
 LOST_WEIGHTS = "restore the file from a backup, or delete the job and submit it again"
 RULES = (

@@ -21,10 +21,11 @@ from service.spec.limits import MIN_BATCH_ROWS, JobLimits
 from service.spec.lowering import lower
 from service.spec.parallel import ROWS_OF_RANK
 from service.spec.rate_factors import check_rates
+from service.spec.request_profiles import inline_profile, synthetic_profile
 from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
-from service.spec.table import TableProfile, inline_profile, synthetic_profile
+from service.spec.table import TableProfile
 from service.spec.task import check_loss, target_of, task_of, task_reason
 
 __all__ = [

@@ -29,7 +29,7 @@ def find(connection: Connection, job_id: str) -> list[Checkpoint]:
     public = (
         in_tenant(connection, checkpoints),
         checkpoints.c.job_id == job_id,
-        checkpoints.c.kind != CheckpointKind.state,
+        checkpoints.c.kind.in_([CheckpointKind.best, CheckpointKind.last]),
     )
     query = select(checkpoints).where(*public).order_by(checkpoints.c.kind)
     return [_checkpoint(row) for row in connection.execute(query)]

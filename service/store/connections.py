@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from service.domain.connection import EVERY_TENANT, Connection, ConnectionSummary
 from service.errors import Conflict, NotFound
-from service.store.schema import connections
+from service.store.connection_tables import connections
 from service.store.tenancy import tenant_of
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from service.errors import Misconfigured
 from service.store import (  # noqa: F401  (`metadata` has all tables)
     api_usage,
+    connection_tables,
     decision_tables,
     migrations,
     model_tables,
@@ -33,6 +34,8 @@ from service.store.postgres_connection import (
     STATEMENT_SECONDS,
     TCP,
     GuardedConnection,
+    ping_if_idle,
+    set_pool_timeout,
     set_up_session,
 )
 from service.store.sqlite_backup import back_up
@@ -80,7 +83,7 @@ class Database:
                 "connect_args": {"isolation_level": None, "timeout": LOCK_SECONDS},
             }
         else:
-            arguments = {"pool_pre_ping": True, "connect_args": self._tcp}
+            arguments = {"connect_args": self._tcp}
         self._engine = create_engine(self.url, pool_size=8, max_overflow=32, pool_timeout=LOCK_SECONDS, **arguments)
         if self.is_sqlite:
             event.listen(self._engine, "connect", _set_up_sqlite)
@@ -88,7 +91,8 @@ class Database:
         else:
             event.listen(self._engine, "do_connect", _connect_postgres)
             event.listen(self._engine, "connect", lambda new, _record: set_up_session(new, statement_seconds))
-            event.listen(self._engine, "reset", _set_pool_timeout)
+            event.listen(self._engine, "checkout", ping_if_idle)
+            event.listen(self._engine, "reset", set_pool_timeout)
 
     @contextmanager
     def transaction(self, tenant: str | None = None, *, quiet: bool = False) -> Iterator[Connection]:
@@ -268,11 +272,6 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _connect_postgres(_dialect: Any, _record: Any, arguments: Any, options: Any) -> psycopg.Connection[Any]:
     return GuardedConnection.connect(*arguments, **options)
-
-
-def _set_pool_timeout(connection: Any, *_: Any) -> None:
-    """In the pool, a connection only runs rollbacks and pings: a short timeout."""
-    connection.answer_seconds = PROMPT_SECONDS
 
 
 def _set_answer_timeout(connection: Connection, seconds: float) -> None:

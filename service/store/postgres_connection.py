@@ -6,15 +6,19 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
+from sqlalchemy.exc import InvalidatePoolError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 RV = TypeVar("RV")
 
 STATEMENT_SECONDS = 30.0  # the default of BESTEPOCH_STATEMENT_SECONDS
 MARGIN_SECONDS = 5.0  # client timeout beyond statement_timeout, whose error says more
 PROMPT_SECONDS = 5.0  # for pings, rollbacks in the pool, heartbeats
+IDLE_SECONDS = 1.0  # in the pool, after which a connection is tested before its next use
 IDLE_IN_TRANSACTION = "5min"  # limits row locks of a process that hangs in a transaction
 
 # libpq parameters; those in BESTEPOCH_DATABASE_URL take precedence. A vanished host is detected within 10 s after
@@ -75,3 +79,25 @@ def set_up_session(connection: psycopg.Connection[Any], statement_seconds: float
     settings = ", ".join(["set_config(%s, %s, false)"] * len(values))
     connection.execute(f"SELECT {settings}", [part for item in values.items() for part in item])
     connection.autocommit = autocommit
+
+
+def set_pool_timeout(connection: Any, record: ConnectionPoolEntry, *_: Any) -> None:
+    """In the pool, a connection only runs rollbacks and pings: a short timeout."""
+    connection.answer_seconds = PROMPT_SECONDS
+    record.info["returned_at"] = time.monotonic()
+
+
+def ping_if_idle(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Test a connection that has been in the pool for a while; the pool replaces all of them if it is broken.
+
+    A ping before each use takes as long as most statements. A connection that breaks within that second fails one
+    request, with a 503.
+    """
+    if time.monotonic() - record.info.get("returned_at", time.monotonic()) < IDLE_SECONDS:
+        return
+    try:
+        autocommit, connection.autocommit = connection.autocommit, True
+        connection.execute("SELECT 1")
+        connection.autocommit = autocommit
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error

@@ -65,25 +65,8 @@ datasets = Table(
     Index(None, "tenant", "id"),
     Index("uq_datasets_series", "series", "version", unique=True),
     Index("uq_datasets_idempotency_key", "tenant", "idempotency_key", unique=True),
-    Index(
-        "ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"
-    ),  # covering index for sums: rows may take megabytes
-)
-
-# Where data sets are read from by reference. The tenant `*` stands for all; secrets are references, never secrets.
-connections = Table(
-    "connections",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("tenant", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("url", String, nullable=False),
-    Column("options", JSON, nullable=False),
-    Column("secrets", JSON, nullable=False),
-    Column("allow_private", Boolean, nullable=False),
-    Column("created_at", Utc, nullable=False),
-    UniqueConstraint("tenant", "name"),
+    # Covering index for sums: rows may take megabytes.
+    Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),
 )
 
 # Input encoding of a data set, as resolved at submission; shared by jobs.

@@ -75,6 +75,12 @@ def deregister(connection: Connection, worker_id: str) -> None:
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
 
+def class_is_live(connection: Connection, *, preemptible: bool) -> bool:
+    """Whether a worker of this class has sent a heartbeat within the last minute."""
+    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.preemptible == preemptible
+    return connection.scalar(select(workers.c.id).where(*alive).limit(1)) is not None
+
+
 def find(connection: Connection) -> list[WorkerInfo]:
     """Workers with a heartbeat within the last minute, and those of their jobs that belong to the tenant."""
     alive = select(workers).where(workers.c.seen_at > ago(connection, DEAD_AFTER)).order_by(workers.c.id)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import cycle
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from service.spec.averaging import Ema
 from service.spec.resolve import Resolved
-from service.training import averaging, losses, optimizers, schedules
+from service.training import losses, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
+from service.training.evaluation import outputs_of
 from service.training.generators import generator, row_order
 from service.training.losses import Loss
 from service.training.member_order import batch_size
 from service.training.models import initial_state
+from service.training.partial_epoch import LossSums, never, restore
 from service.training.progress import ProgressCounter
-from service.training.row_sets import MemberRows, batch_sizes, chunk_sizes, neighbours, stages
+from service.training.row_sets import MemberRows, Span, batch_sizes, stages
 from service.training.scoring import BestEvaluation, EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
-from service.training.step import TrainingStep
-from service.training.step_values import StepValues
+from service.training.step import Batch, TrainingStep
+from service.training.step_values import StepValues, values_of
 from service.training.weights import State
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class ArrayTrainer:
         for member, at in enumerate(after):
             if at is not None:
                 self._restore(member, at)
+        self._begun: list[Any] = [None if at is None else at.partial for at in after]  # within an epoch, or None
         averages = [None if at is None else at.average for at in after]
         specs = [job.spec for job in jobs]
         self._average = Average(specs, self.array, averages) if specs[0].averaging is not None else None
@@ -89,9 +93,16 @@ class ArrayTrainer:
                 for key, values in self.array.named(matrix).items():
                     values[member] = at.optimizer[f"{name}.{key}"]
 
-    def snapshot(self, member: int, epoch: int, best_epoch: int) -> Snapshot:
-        """A copy of the member's state at the end of `epoch`."""
-        best = None if best_epoch in (0, epoch) else self.array.best_state(member)
+    @property
+    def interrupted(self) -> bool:
+        """Whether members are within an epoch, which the next call of `epoch` ends."""
+        return any(part is not None for part in self._begun)
+
+    def snapshot(self, member: int, epoch: int, best_epoch: int, seconds: float) -> Snapshot:
+        """A copy of the member's state at the end of `epoch`, or within the next one, after `seconds` of it."""
+        begun = self._begun[member] and replace(self._begun[member], seconds=seconds)
+        is_current = best_epoch == epoch and begun is None
+        best = None if best_epoch == 0 or is_current else self.array.best_state(member)
         moments = {
             f"{name}.{key}": values[member].cpu().clone(memory_format=torch.contiguous_format)
             for name, matrix in self._moments().items()
@@ -99,12 +110,13 @@ class ArrayTrainer:
         }
         average = None if self._average is None else self._average.weights.state(member)
         weights = self.array.state(member)
-        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average)
+        return Snapshot(epoch, self._optimizer.steps(member), best_epoch, weights, best, moments, average, begun)
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order; the others' weights are dropped."""
         self._jobs = [self._jobs[member] for member in members]
         self._data = [self._data[member] for member in members]
+        self._begun = [self._begun[member] for member in members]
         self._train.keep(members)
         self._validation.keep(members)
         self.array.keep(members)
@@ -113,12 +125,17 @@ class ArrayTrainer:
             self._average.keep(members)
         self._prepare()
 
-    def epoch(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[EpochMetrics]:
-        """Train each member for one epoch, then evaluate it on its validation rows.
+    def epoch(
+        self, epochs: Sequence[int], rates: Sequence[Sequence[float]], interrupt: Callable[[], bool] = never
+    ) -> list[EpochMetrics] | None:
+        """Train each member for one epoch, then evaluate it on its validation rows; or what is left of the epoch.
 
-        `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`).
+        `rates`: each member's learning rate for all steps, or for each of its steps (`step_counts`). `interrupt` is
+        asked after each step: None if it says so, and the next call goes on from there.
         """
-        train_losses = self._fit(epochs, rates)
+        train_losses = self._fit(epochs, rates, interrupt)
+        if train_losses is None:
+            return None
         return [measured(*each) for each in zip(train_losses, self.evaluate(self._evaluated), strict=True)]
 
     def keep_best(self, members: Sequence[int]) -> None:
@@ -148,9 +165,10 @@ class ArrayTrainer:
         states = [self.array.best_state(member) for member in members]
         best = NetworkArray([job.graph for job in jobs], states, self._device)
         nothing = torch.empty(len(members), 0, best.outputs)
-        _, validation = next(self._outputs(best, self._validation.only(members)), (None, nothing))
+        made = partial(outputs_of, best, chunk=self._chunk, progress=self._progress)
+        _, validation = next(made(self._validation.only(members)), (None, nothing))
         rows = self._rows([data.test] * len(members))
-        _, test = next(self._outputs(best, rows), (None, nothing))
+        _, test = next(made(rows), (None, nothing))
         measured: list[Score | None] = [None] * len(members)
         if rows.sizes[0]:
             y, target = rows.targets(slice(0, 1))[0], data.preprocessing.target
@@ -173,8 +191,10 @@ class ArrayTrainer:
 
     def _prepare(self) -> None:
         """Create what depends on the members."""
-        sizes = self._batch_sizes()
-        self._stages, self.step_counts = stages(sizes), list(map(len, sizes))
+        self._sizes = self._batch_sizes()
+        self.step_counts = list(map(len, self._sizes))
+        self._taken = [0 if part is None else part.step for part in self._begun]
+        self._stages = stages([each[taken:] for each, taken in zip(self._sizes, self._taken, strict=True)])
         self._positions = self._batch_positions()
         self._values = StepValues(3, len(self._jobs), self._device)
         spans = {(span.first, span.end): span.members for stage in self._stages for span in stage.spans}
@@ -209,39 +229,47 @@ class ArrayTrainer:
         return TrainingStep(array, self._loss(members), clip, optimizer, rates, decay if scheduled else None, average)
 
     @torch.inference_mode()
-    def _fit(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[float]:
-        """Train each member on all of its rows once, in its own order; returns the mean training losses."""
+    def _fit(
+        self, epochs: Sequence[int], rates: Sequence[Sequence[float]], interrupt: Callable[[], bool]
+    ) -> list[float] | None:
+        """Train each member on all of its rows once, in its own order; the mean losses, None if interrupted."""
         pairs = [(job.spec.seed, epoch) for job, epoch in zip(self._jobs, epochs, strict=True)]
         generators = [generator(self._dropout, *pair, self._device) for pair in pairs]
+        for own, part in zip(generators, self._begun, strict=True):
+            restore(own, part)
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
-        self._values.begin(self._step_values(epochs, rates))
-        numbers = self._train.numbered([self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)])
-        taken = [self._optimizer.steps(member) for member in range(len(pairs))]
-        # Sum by position in the batch first: the bits of a sum over few numbers may depend on the number of members.
-        total = torch.zeros(len(pairs), max(self._positions), dtype=torch.float64, device=self._device)
-        weight = torch.zeros(len(pairs), device=self._device)
-        weighted = False
+        self._values.begin(values_of(self._jobs, epochs, rates, self.step_counts, self._taken))
+        orders = [self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)]
+        before, done = [self._optimizer.steps(member) for member in range(len(pairs))], 0
+        sums = LossSums(self._positions, self._begun, self._device)
+        for batch in self._batches(orders):
+            self._optimizer.advance()
+            self._values.advance()
+            self._progress.value += 1
+            done += 1
+            for span, rows in batch:
+                sums.add(span, self._steps[span.first, span.end](rows))
+            if interrupt():
+                taken = self._count_steps(before, done)
+                self._begun = [*sums.interrupted(taken, generators if self.array.draws else None)]
+                self._prepare()
+                return None
+        self._count_steps(before, done)
+        if self.interrupted:  # the epoch's end: the next ones are whole
+            self._begun = [None] * len(pairs)
+            self._prepare()
+        if self._average is not None:
+            self._average.end_epoch(epochs, self._stages, self._train, self._train.numbered(orders), self._progress)
+        return self._means(*sums.totals())
+
+    def _batches(self, orders: Sequence[Tensor]) -> Iterator[list[tuple[Span, Batch]]]:
+        """The batches of each step that is left of the epoch; orders: of each member's training rows."""
+        rows = [sum(sizes[:taken]) for sizes, taken in zip(self._sizes, self._taken, strict=True)]
+        numbers = self._train.numbered([order[taken:] for order, taken in zip(orders, rows, strict=True)])
         for stage in self._stages:
             for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
-                self._optimizer.advance()
-                self._values.advance()
-                self._progress.value += 1
-                for span, rows in zip(stage.spans, batch, strict=True):
-                    loss = self._steps[span.first, span.end](rows)
-                    total[span.first : span.end, : span.rows].add_(loss.rows)
-                    if isinstance(loss.weight, Tensor):
-                        weighted = True
-                        weight[span.first : span.end].add_(loss.weight)
-        if len({*self.step_counts}) > 1:  # members with fewer steps have advanced too far
-            self._optimizer.resume([before + own for before, own in zip(taken, self.step_counts, strict=True)])
-        if self._average is not None:
-            self._average.end_epoch(epochs, self._stages, self._train, numbers, self._progress)
-        sums = [
-            total[members, : self._positions[members.start]].contiguous().sum(1)
-            for members in neighbours(self._positions)
-        ]
-        return self._means(torch.cat(sums), weight if weighted else None)
+                yield list(zip(stage.spans, batch, strict=True))
 
     def _means(self, sums: Tensor, weight: Tensor | None) -> list[float]:
         """Mean training losses; sums: (K,) of the losses of all rows; weight: (K,) their divisor, None: the rows."""
@@ -249,15 +277,12 @@ class ArrayTrainer:
         means: list[float] = (sums / (rows if weight is None else weight)).tolist()
         return means
 
-    def _step_values(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[list[Sequence[float]]]:
-        """Learning rates, what multiplies decoupled weight decay, and shares of moving averages; see StepValues."""
-        decays: list[Sequence[float]] = []
-        moves: list[Sequence[float]] = []
-        for job, epoch, steps, own in zip(self._jobs, epochs, self.step_counts, rates, strict=True):
-            decay = schedules.decay_shares(job.spec.optimizer, epoch, steps, job.spec.max_epochs)
-            decays.append([lr * share for lr, share in zip(cycle(own), decay, strict=False)])
-            moves.append(averaging.shares(job.spec, epoch, steps))
-        return [list(rates), decays, moves]
+    def _count_steps(self, before: Sequence[int], done: int) -> list[int]:
+        """Correct the optimizer's steps of members that have taken fewer than `done`; steps of the epoch of each."""
+        own = [min(done, count - taken) for count, taken in zip(self.step_counts, self._taken, strict=True)]
+        if len({*own, done}) > 1:
+            self._optimizer.resume([steps + more for steps, more in zip(before, own, strict=True)])
+        return [taken + more for taken, more in zip(self._taken, own, strict=True)]
 
     def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
         """(N,) the order of a member's training rows; `pair`: seed and epoch."""
@@ -267,26 +292,8 @@ class ArrayTrainer:
     def _score(self, array: NetworkArray, rows: MemberRows, places: Sequence[int]) -> list[Score | None]:
         """The score of each network of `array` in evaluation mode; `places`: of their jobs."""
         found: list[Score | None] = [None] * len(rows.sizes)
-        for members, outputs in self._outputs(array, rows):
+        for members, outputs in outputs_of(array, rows, self._chunk, self._progress):
             specs = [self._jobs[place].spec for place in places[members]]
             y, target = rows.targets(members)[0], self._data[places[members.start]].preprocessing.target
             found[members] = scores(specs, outputs, y, target)
         return found
-
-    def _outputs(self, array: NetworkArray, rows: MemberRows) -> Iterator[tuple[slice, Tensor]]:
-        """(K, N, outputs) in evaluation mode of each group of neighbours on the same rows, if there are any."""
-        outputs: list[list[Tensor]] = [[] for _ in rows.sizes]  # of the first member of each group
-        groups = [members for members in rows.groups if rows.sizes[members.start]]
-        for stage in stages([chunk_sizes(each, self._chunk) for each in rows.sizes]):
-            parts = [array.part(span.members) for span in stage.spans]
-            for step in range(stage.steps):
-                self._progress.value += 1
-                for span, part in zip(stage.spans, parts, strict=True):
-                    x, codes = rows.inputs(span, step)
-                    made = part.forward(x, training=False, codes=codes)[..., : array.outputs]
-                    for members in groups:
-                        if span.first <= members.start < span.end:
-                            own = made[members.start - span.first : members.stop - span.first]
-                            outputs[members.start].append(own)
-        for members in groups:
-            yield members, torch.cat(outputs[members.start], 1)

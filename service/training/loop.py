@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
@@ -21,6 +21,7 @@ from service.training import schedules
 from service.training.epoch import OUTPUT_VALUES, ArrayTrainer
 from service.training.member_order import array_order
 from service.training.parallel import ParallelTrainer
+from service.training.partial_epoch import never
 from service.training.progress import ProgressCounter
 from service.training.scoring import BestEvaluation, EpochMetrics
 from service.training.snapshot import Snapshot
@@ -48,7 +49,7 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where a job resumes: a snapshot at the end of an epoch, and its history up to there."""
+    """Where a job resumes: a snapshot at the end of an epoch or within the next one, and its history up to there."""
 
     snapshot: Snapshot
     rows: Sequence[Epoch]  # of epochs 1 to snapshot.epoch
@@ -63,7 +64,8 @@ class _Run:
     tracker: Tracker
     schedule: schedules.Schedule
     epoch: int = 0
-    seconds: float = 0.0  # of training so far
+    seconds: float = 0.0  # of training so far, to the last finished epoch
+    partial_seconds: float = 0.0  # of the epoch within which it is
     ended: bool = False
 
 
@@ -124,20 +126,34 @@ class Training:
         for run in self._runs:
             run.ended = run.ended or run.member in members
 
-    def epoch(self) -> list[EpochReport]:
-        """Train every active job for one epoch; its reports, none when all jobs have ended."""
+    @property
+    def interrupted(self) -> bool:
+        """Whether it is within an epoch, which the next `epoch()` ends."""
+        return self._trainer.interrupted
+
+    def epoch(self, interrupt: Callable[[], bool] = never) -> list[EpochReport]:
+        """Train every active job for one epoch, or for what is left of it; its reports, none when all jobs have ended.
+
+        `interrupt` is asked after each step whether to stop within the epoch: there are no reports then, and the next
+        call goes on from there to the same bits.
+        """
         if not self.active:
             return []
         self._remove_ended()
         started = perf_counter()
         step_counts = self._trainer.step_counts
         rates = [run.schedule.rates(run.epoch + 1, steps) for run, steps in zip(self._runs, step_counts, strict=True)]
-        measured = self._trainer.epoch([run.epoch + 1 for run in self._runs], rates)
+        measured = self._trainer.epoch([run.epoch + 1 for run in self._runs], rates, interrupt)
+        if measured is None:
+            for run in self._runs:
+                run.partial_seconds += perf_counter() - started
+            return []
         decisions = [_advance(*each) for each in zip(self._runs, measured, strict=True)]
         self._trainer.keep_best([place for place, decision in enumerate(decisions) if decision.is_best])
-        seconds = perf_counter() - started
+        elapsed = perf_counter() - started
         reports = []
         for place, run in enumerate(self._runs):
+            seconds, run.partial_seconds = run.partial_seconds + elapsed, 0.0
             run.seconds += seconds
             row = _row(run.epoch, measured[place], rates[place][-1], seconds, decisions[place])
             reports.append(_report(run, row, decisions[place]))
@@ -153,10 +169,10 @@ class Training:
         return self._trainer.state(self._place(member))
 
     def snapshot(self, member: int) -> Snapshot:
-        """A copy of all that training needs to resume after the last finished epoch."""
+        """A copy of all that training needs to resume after the last finished epoch, or within the next one."""
         place = self._place(member)
         run = self._runs[place]
-        return self._trainer.snapshot(place, run.epoch, run.tracker.best_epoch)
+        return self._trainer.snapshot(place, run.epoch, run.tracker.best_epoch, run.partial_seconds)
 
     def evaluate_best(self, members: Collection[int]) -> Iterator[dict[int, BestEvaluation | None]]:
         """Evaluate the best weights of these jobs on their validation and test rows, some jobs at a time.
@@ -198,7 +214,9 @@ def _start(member: int, job: Resolved, point: ResumePoint | None) -> _Run:
     for row in rows:
         schedule = schedule.update(row.value(monitor))
     tracker, _ = tracker_after(monitor, spec.early_stopping, rows)
-    return _Run(member, job, tracker, schedule, len(rows), sum(row.seconds for row in rows))
+    partial = point.snapshot.partial if point else None
+    seconds = sum(row.seconds for row in rows), partial.seconds if partial else 0.0
+    return _Run(member, job, tracker, schedule, len(rows), *seconds)
 
 
 def _advance(run: _Run, measured: EpochMetrics) -> Decision:

@@ -16,6 +16,7 @@ from torch import Tensor
 from service.training.array import NetworkArray
 from service.training.epoch import ArrayTrainer
 from service.training.losses import BatchLoss, Loss
+from service.training.partial_epoch import never
 from service.training.row_sets import Span, chunk_sizes
 from service.training.scoring import EpochMetrics, Score, scores
 from service.training.sharded_optimizer import ShardedOptimizer
@@ -67,12 +68,14 @@ class ParallelTrainer(ArrayTrainer):
         super().__init__([job], [data], device, [after], progress)
         self._copy_from_leader(after)
 
-    def epoch(self, epochs: Sequence[int], rates: Sequence[Sequence[float]]) -> list[EpochMetrics]:
-        """See ArrayTrainer; the leader's measures are of all rows."""
+    def epoch(
+        self, epochs: Sequence[int], rates: Sequence[Sequence[float]], interrupt: Callable[[], bool] = never
+    ) -> list[EpochMetrics] | None:
+        """See ArrayTrainer; the leader's measures are of all rows. Nothing interrupts an epoch of several ranks."""
         if self._ranks.leads:
             self._ranks.tell({"epoch": epochs[0], "rates": list(rates[0])})
         self._shared_loss.begin(self._whole_batches)
-        return super().epoch(epochs, rates)
+        return super().epoch(epochs, rates, never)
 
     def follow(self, waiting: Callable[[], None]) -> None:
         """Do what the leader says until training ends; `waiting` is called now and then meanwhile. Raises RankLost."""

@@ -140,8 +140,8 @@ class MemberRows:
         return [views[place] for place in self._places[members]]
 
     def numbered(self, orders: Sequence[Tensor]) -> Tensor:
-        """(K, N of the largest set) row numbers to gather; orders: each member's order of its own rows."""
-        if len({*self.sizes}) == 1 and not any(place.start for place in self._places):
+        """(K, N of the largest set) row numbers to gather; orders: each member's order of its own rows, or its end."""
+        if len({*map(len, orders)}) == 1 and not any(place.start for place in self._places):
             return torch.stack(list(orders)).to(self._device)
         numbers = torch.zeros(len(orders), max(self.sizes), dtype=torch.int64)
         for row, order, place in zip(numbers, orders, self._places, strict=True):

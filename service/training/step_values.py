@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, cycle
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from service.training import averaging, schedules
+
+if TYPE_CHECKING:
+    from service.spec.resolve import Resolved
 
 
 class StepValues:
@@ -39,3 +45,27 @@ class StepValues:
         values = next(self._next, None)
         if values is not None:
             self.tensors.copy_(values)
+
+
+def values_of(
+    jobs: Sequence[Resolved],
+    epochs: Sequence[int],
+    rates: Sequence[Sequence[float]],
+    step_counts: Sequence[int],
+    taken: Sequence[int],
+) -> list[list[Sequence[float]]]:
+    """What `StepValues.begin` takes: learning rates, what multiplies decoupled weight decay, shares of moving averages.
+
+    `taken`: the steps of the epoch that each member has taken before.
+    """
+    decays: list[Sequence[float]] = []
+    moves: list[Sequence[float]] = []
+    for job, epoch, steps, own in zip(jobs, epochs, step_counts, rates, strict=True):
+        decay = schedules.decay_shares(job.spec.optimizer, epoch, steps, job.spec.max_epochs)
+        decays.append([lr * share for lr, share in zip(cycle(own), decay, strict=False)])
+        moves.append(averaging.shares(job.spec, epoch, steps))
+    return [
+        # A member that has taken all of its steps needs no value: any will do.
+        [each[before:] or each[-1:] if len(each) > 1 else each for each, before in zip(values, taken, strict=True)]
+        for values in (rates, decays, moves)
+    ]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from service.domain.checkpoint import Checkpoint
+from service.domain.checkpoint import Checkpoint, CheckpointKind
 from service.domain.job_file import JobFile
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
-    from service.domain.checkpoint import CheckpointKind
     from service.domain.epoch import Epoch
     from service.store.jobs.claim import Claim
     from service.store.jobs.events import NewEvent
@@ -42,6 +41,8 @@ class Attempt:
     best: Epoch | None = None
     published: Checkpoint | None = None  # the best checkpoint that the database names
     seconds: float = 0.0  # of training, including earlier attempts
+    mid_epoch: bool = False  # the database names a state within an epoch
+    saved: int = 0  # states within epochs that this attempt has written: names of their files
     committed: bool = False  # the last commit succeeded: no row of another attempt, or of an earlier try, is behind it
 
     def add(self, row: Epoch) -> None:
@@ -72,6 +73,8 @@ class Attempt:
 
         `files`: new ones. `outcome` ends the job, which then keeps no checkpoints of the kinds `dropped`.
         """
+        saved = any(file.kind is CheckpointKind.state for file in files)
+        stale = {CheckpointKind.mid_epoch} if self.mid_epoch and (saved or outcome) else set()
         return AttemptRecord(
             self.claim.job_id,
             self.claim.attempt,
@@ -82,13 +85,17 @@ class Attempt:
             back_to=self.resumed_after,
             published=[file for file in files if isinstance(file, Checkpoint)],
             files=[file for file in files if isinstance(file, JobFile)],
-            dropped=dropped if outcome else frozenset(),
+            dropped=frozenset({*(dropped if outcome else ()), *stale}),
             events=tuple(self.events),
             outcome=outcome,
         )
 
-    def written(self) -> None:
-        """A commit succeeded: nothing is left to be written."""
+    def written(self, files: Collection[Checkpoint] = ()) -> None:
+        """A commit succeeded, with these checkpoints: nothing is left to be written."""
+        kinds = {file.kind for file in files}
+        self.published = next((file for file in files if file.kind is CheckpointKind.best), self.published)
+        if kinds & {CheckpointKind.state, CheckpointKind.mid_epoch}:
+            self.mid_epoch = CheckpointKind.mid_epoch in kinds
         self.pending.clear()
         self.events.clear()
         self.resumed_after, self.committed = None, True

@@ -53,6 +53,11 @@ class Packer(Protocol):
         """The file of this kind as of the attempt's last finished epoch; `number`: its place in the array."""
         ...
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether training is within an epoch."""
+        ...
+
     def predictions(self, number: int, best: Checkpoint, job_id: str) -> bytes | None:
         """The file of predictions of the best weights, published as `best`; None without validation and test rows.
 
@@ -71,15 +76,20 @@ class WeightsPacker:
     training: Training | None = None  # until it is set, the resume points have the best weights
     evaluations: Mapping[int, BestEvaluation | None] = field(default_factory=dict)  # of jobs that have just ended
 
+    @property
+    def interrupted(self) -> bool:
+        """See Packer."""
+        return self.training is not None and self.training.interrupted
+
     def pack(self, number: int, attempt: Attempt, kind: CheckpointKind) -> bytes:
         """See Packer."""
         if kind is CheckpointKind.best:
             assert attempt.best is not None
             return self._checkpoint(number, self._best_state(number, attempt), attempt.best)
         assert self.training is not None
-        assert attempt.last is not None
-        if kind is CheckpointKind.state:
+        if kind in (CheckpointKind.state, CheckpointKind.mid_epoch):
             return snapshot_bytes(self.training.snapshot(number), self.made_by)
+        assert attempt.last is not None
         return self._checkpoint(number, self.training.last_state(number), attempt.last)
 
     def predictions(self, number: int, best: Checkpoint, job_id: str) -> bytes | None:
@@ -129,7 +139,12 @@ class CheckpointFiles:
         return [] if attempt.best_is_published else [self._write(number, attempt, CheckpointKind.best)]
 
     def write_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
-        """The state to resume from, after the first epoch of this attempt. Raises StorageError."""
+        """The state to resume from, within an epoch or after the first one of this attempt. Raises StorageError."""
+        if self.packer.interrupted:
+            return [self._write(number, attempt, CheckpointKind.mid_epoch)]
+        return self._write_last_state(number, attempt)
+
+    def _write_last_state(self, number: int, attempt: Attempt) -> list[Checkpoint]:
         return [] if attempt.last is None else [self._write(number, attempt, CheckpointKind.state)]
 
     def write_final(self, number: int, attempt: Attempt) -> tuple[list[Checkpoint | JobFile], JobError | None]:
@@ -149,7 +164,7 @@ class CheckpointFiles:
                 else:
                     files.append(self._write(number, attempt, CheckpointKind.last))
             if CheckpointKind.state in self._keep:
-                files += self.write_state(number, attempt)
+                files += self._write_last_state(number, attempt)
         except StorageError as error:
             log.exception("checkpoints could not be written")
             return files, JobError(code=ErrorCode.storage_error, message=str(error))
@@ -184,15 +199,19 @@ class CheckpointFiles:
 
     def _write(self, number: int, attempt: Attempt, kind: CheckpointKind) -> Checkpoint:
         row = attempt.best if kind is CheckpointKind.best else attempt.last
-        assert row is not None
+        epoch = attempt.epoch if kind is CheckpointKind.mid_epoch or row is None else row.epoch
+        name = f"{epoch}"
+        if kind is CheckpointKind.mid_epoch:
+            attempt.saved += 1
+            name = f"{epoch}.{attempt.saved}"
         with self._packing:
             data = self.packer.pack(number, attempt, kind)
-        key = f"checkpoints/{attempt.claim.job_id}/{attempt.claim.attempt}-{kind.value}-{row.epoch}.safetensors"
+        key = f"checkpoints/{attempt.claim.job_id}/{attempt.claim.attempt}-{kind.value}-{name}.safetensors"
         self._put(key, data)
         return Checkpoint(
             kind=kind,
-            epoch=row.epoch,
-            metrics=row.measured(),
+            epoch=epoch,
+            metrics={} if row is None else row.measured(),
             sha256=hashlib.sha256(data).hexdigest(),
             size_bytes=len(data),
             path=key,

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 def trainer_configs(settings: Settings, worker: str, gpus: int) -> list[TrainerConfig]:
     """One for each trainer."""
     count = settings.trainers or gpus or cpu_count()
-    policy = CheckpointPolicy(settings.save_seconds, frozenset(settings.keep.split(",")), settings.max_superseded_bytes)
+    policy = CheckpointPolicy(
+        settings.save_seconds,
+        frozenset(settings.keep.split(",")),
+        settings.max_superseded_bytes,
+        settings.drain_seconds,
+    )
     return [
         TrainerConfig(
             worker=worker,

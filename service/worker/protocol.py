@@ -45,6 +45,7 @@ class CheckpointPolicy:
     save_seconds: float  # between two saved states
     keep: frozenset[str]  # checkpoints that an ended job keeps beside the best: last, state
     superseded_bytes: int = SUPERSEDED_BYTES  # of replaced files that wait for the garbage collector
+    drain_seconds: float = 20.0  # notice of the worker: from its SIGTERM until states must be saved
 
 
 @dataclass(frozen=True)

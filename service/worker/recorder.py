@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, TypeVar
 
-from service.domain.checkpoint import Checkpoint, CheckpointKind
+from service.domain.checkpoint import Checkpoint
 from service.domain.status import Control, Status
 from service.errors import LeaseLost, StorageError, Unavailable
 from service.store.jobs import attempt as store
@@ -110,7 +110,7 @@ class Recorder:
         return result
 
     def release(self, numbers: Collection[int]) -> FlushResult:
-        """At an epoch's end, save these attempts' states and requeue their jobs; retries until the database answers."""
+        """Save these attempts' states and requeue their jobs; retries until the database answers."""
         released = {number: self._active[number] for number in numbers if number in self._active}
         files: dict[int, list[Checkpoint]] = {number: [] for number in released}
         for write in (self._files.write_best, self._files.write_state):
@@ -247,10 +247,7 @@ class Recorder:
     ) -> None:
         """After a commit: forget what is written, and the attempts that lost their lease."""
         for number, attempt in attempts.items():
-            checkpoints = (file for file in files.get(number, ()) if isinstance(file, Checkpoint))
-            best = next((file for file in checkpoints if file.kind is CheckpointKind.best), None)
-            attempt.published = best or attempt.published
-            attempt.written()
+            attempt.written([file for file in files.get(number, ()) if isinstance(file, Checkpoint)])
         for number in lost:
             _log_lost(self._active.pop(number).claim)
 

@@ -29,30 +29,41 @@ OTHER_ENGINE = "another version of the engine, which rounds large networks diffe
 
 SavedState = tuple[Checkpoint, "Sequence[Epoch]", "Checkpoint | None"]
 """The file of a saved state, the history up to its epoch, and the best checkpoint published by then."""
+KINDS = (CheckpointKind.mid_epoch, CheckpointKind.state)
 
 
-def saved_states(database: Database, attempts: Sequence[Attempt]) -> list[SavedState | None]:
-    """What the database has of each attempt's job to resume from."""
+def saved_states(database: Database, attempts: Sequence[Attempt]) -> list[list[SavedState]]:
+    """What the database has of each attempt's job to resume from, the latest first."""
     ids = [attempt.claim.job_id for attempt in attempts]
     with database.reading() as connection:
-        states = checkpoints.of_jobs(connection, ids, CheckpointKind.state)
-        bests = checkpoints.of_jobs(connection, states.keys(), CheckpointKind.best)
-        rows = {job_id: epochs.read(connection, job_id, limit=state.epoch) for job_id, state in states.items()}
-    return [(states[i], rows[i], bests.get(i)) if i in states else None for i in ids]
+        found = [checkpoints.of_jobs(connection, ids, kind) for kind in KINDS]
+        states = {i: sorted((of[i] for of in found if i in of), key=_latest_first) for i in ids}
+        bests = checkpoints.of_jobs(connection, [i for i in ids if states[i]], CheckpointKind.best)
+        rows = {i: epochs.read(connection, i, limit=states[i][0].epoch) for i in ids if states[i]}
+    return [[(state, rows[i][: state.epoch], bests.get(i)) for state in states[i]] for i in ids]
 
 
-def resume(artifacts: Artifacts, attempt: Attempt, saved: SavedState | None, machine: dict[str, str]) -> None:
+def _latest_first(state: Checkpoint) -> tuple[int, bool]:
+    return -state.epoch, state.kind is CheckpointKind.state
+
+
+def resume(artifacts: Artifacts, attempt: Attempt, saved: Sequence[SavedState], machine: dict[str, str]) -> None:
     """Set where the attempt resumes; `machine`: this one's fingerprint.
 
     Without a sound state of the same engine it starts at epoch 1, which takes time but gives the bits of an
     uninterrupted run. Raises CheckpointCorrupt for a fork, which cannot start without its parent's weights.
     """
-    if saved is None:
+    if not saved:
         return
-    state, rows, best = saved
+    attempt.mid_epoch = any(state.kind is CheckpointKind.mid_epoch for state, *_ in saved)
+    (state, rows, best), *earlier = saved
     try:
         point, made_by = _read(artifacts, state, rows)
     except (CheckpointCorrupt, OSError) as error:
+        if earlier:
+            log.warning("a job resumes from an earlier state: %s", error)
+            resume(artifacts, attempt, earlier, machine)
+            return
         if attempt.claim.forked:
             message = "the saved state that the fork resumes from is missing or has changed"
             raise CheckpointCorrupt(message) from error
@@ -87,13 +98,14 @@ def _read(artifacts: Artifacts, state: Checkpoint, rows: Sequence[Epoch]) -> tup
 
 def _resumed(job_id: str, point: ResumePoint, differences: dict[str, list[str]]) -> NewEvent:
     """The entry of the job's log; `differences`: see `_differences`."""
-    epoch = point.snapshot.epoch
+    epoch, partial = point.snapshot.epoch, point.snapshot.partial
     details = {"epoch": epoch, "exact": not differences, "differs": differences}
-    if not epoch:
+    if not epoch and partial is None:
         return NewEvent(job_id, EventKind.resumed, "starts with the best weights of the parent job", details)
     changed = "; ".join(f"{name} was {old}, is {new}" for name, (old, new) in differences.items())
     how = f"perhaps not bit-identical: {changed}" if changed else "bit-identical"
-    return NewEvent(job_id, EventKind.resumed, f"resumed after epoch {epoch} ({how})", details)
+    where = f"epoch {epoch}" if partial is None else f"step {partial.step} of epoch {epoch + 1}"
+    return NewEvent(job_id, EventKind.resumed, f"resumed after {where} ({how})", details)
 
 
 def _start_over(job_id: str, reason: str, differences: dict[str, list[str]]) -> NewEvent:

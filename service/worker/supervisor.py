@@ -14,22 +14,19 @@ from typing import TYPE_CHECKING
 
 from service import logs
 from service.domain.job import JobError
-from service.engine_constants import ARRAY_WIDTHS
 from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
-from service.spec.worker import parse_labels, subsets
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
 from service.store.jobs import attempt, leases
-from service.store.jobs.claim import claim_jobs, has_queued
-from service.store.jobs.claim_order import Claimant
+from service.store.jobs.claim import has_queued
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
-from service.worker.claim_stats import ClaimStats
+from service.worker.claimer import Claimer
 from service.worker.db_liveness import DbLiveness
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, RankTask, Ready
-from service.worker.temporary_folder import TemporaryFolder
+from service.worker.temporary_folder import folder_of_prepared_files
 from service.worker.trainer_handle import new_shared_number, start, start_context
 
 if TYPE_CHECKING:
@@ -44,7 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REAP_SECONDS = 1.0
-STOP_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
@@ -59,20 +55,19 @@ class Supervisor:
         self._settings = settings
         self._database = database
         self._id = new_id("wrk")
-        self._labels = parse_labels(settings.worker_labels)
-        self._subsets = subsets(self._labels)
+        self._claimer = Claimer(settings, database, self._id)
         logs.always_about(worker=self._id)
         gpus = 0 if settings.device == "cpu" else count_gpus()
         self._context = start_context(gpus > 0)
         self._busy = new_shared_number(self._context)
         configs = trainer_configs(settings, self._id, gpus)
-        self._prepared_files = _folder_of_prepared_files() if len(configs) > 1 else None
+        self._prepared_files = folder_of_prepared_files() if len(configs) > 1 else None
         if self._prepared_files is not None:
             configs = [replace(config, prepared_files=self._prepared_files.path) for config in configs]
         self._trainers = [start(self._context, config, self._busy) for config in configs]
         self._changes = database.listen()
         self._look_in_queue = True
-        self._started_at, self._claim_stats = datetime.now(UTC), ClaimStats()
+        self._started_at = datetime.now(UTC)
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
@@ -85,7 +80,7 @@ class Supervisor:
         """
         log.info("starting %d trainers", len(self._trainers))
         try:
-            while not stop.is_set():
+            while not (stop.is_set() or self._claimer.is_done(any(not trainer.free for trainer in self._trainers))):
                 self._listen(LISTEN_SECONDS)
                 self._busy.value = sum(trainer.busy for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
@@ -151,7 +146,7 @@ class Supervisor:
         trainer.process.join()
         trainer.pipe.close()
         code, cause = trainer.watchdog.crash_cause(trainer.process.exitcode)
-        self._claim_stats.trainer_restarts += 1
+        self._claimer.stats.trainer_restarts += 1
         claims = trainer.claims if trainer.following is None else [trainer.following]
         log.error("a trainer crashed (%s), training %d jobs", cause, len(claims))
         if claims:
@@ -209,21 +204,7 @@ class Supervisor:
         while free:
             trainer, *free = free
             device = str(trainer.device).split(":")[0]
-            width = self._settings.array_width or ARRAY_WIDTHS[device]
-            with self._claim_stats.claiming() as claims, self._database.transaction() as connection:
-                claims += claim_jobs(
-                    connection,
-                    Claimant(
-                        self._id,
-                        {"cpu", device},
-                        width,
-                        len(free) + 1,
-                        self._subsets,
-                        self._ranks(1 + len(free), device),
-                    ),
-                    seconds=self._settings.lease_seconds,
-                    max_running=self._settings.max_running_jobs,
-                )
+            claims = self._claimer.claim(device, len(free) + 1, self._ranks(1 + len(free), device))
             if not claims:
                 return
             devices = claims[0].spec.devices
@@ -259,6 +240,7 @@ class Supervisor:
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
+        self._claimer.look_for_other_class()
 
     def _reap(self) -> None:
         with self._database.reading() as connection:
@@ -269,7 +251,7 @@ class Supervisor:
                 count = leases.reap(connection)
                 if self._liveness.interrupted:  # this process was stopped: the leases may have lapsed only for that
                     raise Unavailable("the connection was interrupted")
-            self._claim_stats.lapsed_leases += count
+            self._claimer.stats.lapsed_leases += count
             log.warning("requeued %d jobs whose leases had lapsed", count)
             self._look_in_queue = True
 
@@ -280,10 +262,10 @@ class Supervisor:
             pid=os.getpid(),
             trainers=sum(not trainer.temporary for trainer in self._trainers),
             device=next((trainer.device for trainer in self._trainers if trainer.device), "starting"),
-            labels=self._labels,
+            labels=self._claimer.labels,
             preemptible=self._settings.preemptible,
             jobs=[],
-            **asdict(self._claim_stats),
+            **asdict(self._claimer.stats),
             started_at=self._started_at,
             seen_at=datetime.now(UTC),
         )
@@ -293,7 +275,7 @@ class Supervisor:
         for trainer in self._trainers:
             with suppress(OSError):  # it just died: its jobs are requeued below
                 trainer.pipe.send(STOP)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + self._settings.drain_seconds
         while any(trainer.process.is_alive() for trainer in self._trainers) and time.monotonic() < deadline:
             with suppress(Unavailable, StorageError):
                 self._keep_leases()
@@ -307,12 +289,3 @@ class Supervisor:
                 workers.deregister(connection, self._id)
         except (Unavailable, StorageError) as problem:
             log.warning("the worker's row could not be removed: %s", problem)
-
-
-def _folder_of_prepared_files() -> TemporaryFolder | None:
-    """A folder for the rows that trainers share; None if it cannot be made: each trainer has its own."""
-    try:
-        return TemporaryFolder("bestepoch-rows-")
-    except OSError as error:
-        log.warning("trainers do not share prepared rows: %s", error)
-        return None

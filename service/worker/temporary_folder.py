@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 
 class TemporaryFolder:
@@ -44,3 +47,12 @@ def remove_stale(prefix: str) -> None:
             pass  # in use
         finally:
             os.close(folder)
+
+
+def folder_of_prepared_files() -> TemporaryFolder | None:
+    """A folder for the rows that trainers share; None if it cannot be made: each trainer has its own."""
+    try:
+        return TemporaryFolder("bestepoch-rows-")
+    except OSError as error:
+        log.warning("trainers do not share prepared rows: %s", error)
+        return None

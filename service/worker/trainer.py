@@ -31,6 +31,7 @@ from service.training.ranks import RankLost
 from service.training.snapshot import fingerprint
 from service.worker import attempt_logs
 from service.worker.checkpoint_files import CheckpointFiles, WeightsPacker
+from service.worker.interruption import Interruption
 from service.worker.memory_errors import is_out_of_memory
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
@@ -96,12 +97,13 @@ class Trainer:
         policy: CheckpointPolicy,
         files: PreparedFiles | None = None,
     ) -> None:
-        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end.
+        """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end, or within it.
 
         `files`: of prepared rows, which it shares with other trainers.
         """
         self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
         self._policy = policy
+        self._interruption = Interruption(pipe, policy.drain_seconds, policy.save_seconds)
         self._superseded = SupersededCheckpoints(artifacts, policy.superseded_bytes)
         self._prepared_cache = PreparedCache(files)
         self.device = device
@@ -210,7 +212,14 @@ class Trainer:
     def _record(self, recorder: Recorder, packer: WeightsPacker, training: Training) -> None:
         """Train and record an epoch of every job, and end or release those that are done or were asked to stop."""
         ended = {}
-        for report in training.epoch():
+        reports = training.epoch(self._interruption.begin())
+        if training.interrupted:
+            if self._interruption.stopping:
+                recorder.release(recorder.active)
+            else:
+                recorder.flush()  # saves states; requests of clients take effect at the epoch's end
+            return
+        for report in reports:
             recorder.add(report.member, report.row)
             if report.ended:
                 ended[report.member] = report

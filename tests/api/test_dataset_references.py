@@ -264,14 +264,18 @@ def test_files_beyond_the_limit_or_the_quota_are_413(
     assert files(artifacts, "tmp") == []
 
 
-def test_a_secret_that_cannot_be_read_is_a_424(client: TestClient, database: Database) -> None:
+def test_a_secret_that_cannot_be_read_is_a_424_and_in_the_log(
+    client: TestClient, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     secrets = {"access_key_id": "env:NO_SUCH_VARIABLE", "secret_access_key": "env:NO_SUCH_VARIABLE"}
     declare(database, "far", "s3://bucket", ConnectionKind.s3, secrets=secrets)
 
     response = client.post("/v1/datasets", json={"connection": "far", "path": "a.csv"})
 
     assert (response.status_code, response.json()["code"]) == (424, "source_failed")
-    assert "NO_SUCH_VARIABLE is not set" in response.json()["detail"]
+    assert "the secret access_key_id of the connection cannot be read" in response.json()["detail"]
+    assert "NO_SUCH_VARIABLE" not in response.text
+    assert "the environment variable NO_SUCH_VARIABLE is not set" in caplog.text
 
 
 @both_databases

@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from service.store import workers
+from service.store.engine import Database
+from tests.store.test_workers import info
+
 
 def plan(client: TestClient, data: dict[str, Any] | None = None, **fields: Any) -> Any:
     body = {"data": data or {"kind": "synthetic", "rows": 60, "features": 3}, **fields}
@@ -245,3 +249,23 @@ def test_a_plan_says_why_folds_need_several_arrays(
     assert (array["arrays"], array["limited_by"]) == (arrays, limited_by)
     assert reason in (None, array["reason"])
     assert f"8 folds train as {arrays} arrays" in array["reason"]
+
+
+def test_a_plan_warns_when_no_live_worker_has_the_labels(client: TestClient, database: Database) -> None:
+    spec = {"data": {"kind": "synthetic"}, "worker": {"labels": {"gpu": "h100"}}}
+    with database.transaction() as connection:
+        workers.heartbeat(connection, info("wrk_1", labels={"gpu": "a100"}))
+
+    (warning,) = [
+        each
+        for each in client.post("/v1/jobs/plan", json=spec).json()["warnings"]
+        if each["code"] == "no_worker_with_labels"
+    ]
+    assert warning["pointer"] == "/worker/labels"
+    assert "gpu=h100" in warning["message"]
+    assert "(labels: gpu=a100)" in warning["message"]
+
+    with database.transaction() as connection:
+        workers.heartbeat(connection, info("wrk_2", labels={"gpu": "h100", "spot": "true"}))
+    codes = [each["code"] for each in client.post("/v1/jobs/plan", json=spec).json()["warnings"]]
+    assert "no_worker_with_labels" not in codes

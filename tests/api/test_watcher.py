@@ -19,6 +19,7 @@ from service.api.live.watcher import Watcher
 from service.domain.status import Status
 from service.errors import Unavailable
 from service.store.engine import Database
+from service.store.notifications import SqliteChangeListener
 from tests.api.conftest import both_databases, serving
 from tests.api.job_factory import JobFactory, epoch
 
@@ -183,5 +184,26 @@ def test_a_wait_survives_a_database_outage(
 def test_a_wait_for_a_deleted_job_ends(database_url: str) -> None:
     with watching(database_url) as (watcher, _, runner), timed() as seconds:
         assert runner.run(watcher.wait_for_change("job_0", None, WAIT)) is None
+
+    assert seconds[0] < WAIT / 2
+
+
+class DeafListener(SqliteChangeListener):
+    """Hears nothing, as through a pooler that swallows notifications."""
+
+    def poll(self) -> bool:
+        """See `ChangeListener.poll`."""
+        return False
+
+
+def test_a_wait_ends_without_a_notification(
+    database_url: str, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.engine.SqliteChangeListener", DeafListener)
+    claim = job_factory.running()
+
+    with watching(database_url) as (watcher, _, runner), timed() as seconds:
+        threading.Timer(0.5, job_factory.finish, [claim]).start()
+        runner.run(watcher.wait_for_end(claim.job_id, WAIT))
 
     assert seconds[0] < WAIT / 2

@@ -12,6 +12,8 @@ import pytest
 import typer.main
 
 from service.cli import app
+from service.cli.api_processes import DRAIN_SECONDS
+from service.cli.startup import COLLECTOR_STOP_SECONDS
 from service.settings import Settings
 from tests.cluster.manifests import (
     KUBERNETES,
@@ -221,6 +223,19 @@ def test_a_rolling_update_and_a_drained_node_leave_an_api(overlay: str) -> None:
 
     assert api["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     assert api["replicas"] - budget["spec"]["maxUnavailable"] >= 1
+
+
+@each_overlay
+def test_pods_have_the_time_to_stop(overlay: str) -> None:
+    for name, pod in pods(overlay).items():
+        arguments = pod["containers"][0]["args"]
+        grace = pod.get("terminationGracePeriodSeconds", 30)
+        if name == "bestepoch-api":
+            sleep = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+            assert grace >= sleep + DRAIN_SECONDS + 2 * COLLECTOR_STOP_SECONDS
+        elif arguments[0] == "worker":
+            notice = int(arguments[arguments.index("--drain-seconds") + 1])
+            assert grace >= notice + 2 * COLLECTOR_STOP_SECONDS, name
 
 
 @each_overlay

@@ -18,7 +18,7 @@ METADATA_IPV4 = sorted({str(each) for each in METADATA if isinstance(each, IPv4A
 
 def allowed(address: str, *, private: bool) -> bool:
     try:
-        check("host", address, allow_private=private)
+        check(address, allow_private=private)
     except SourceError:
         return False
     return True

@@ -77,6 +77,20 @@ def test_the_child_accesses_only_the_files_of_its_request(seen: Seen, secret: Pa
     assert {path.name for path in secret.parent.iterdir()} == {"old", "secret"}
 
 
+@needs_landlock
+def test_a_child_with_the_network_accesses_no_more_files(secret: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port, given = server.getsockname()[1], tmp_path / "given"
+        given.touch()
+        request = Asked(given=given, target=tmp_path / "new" / "out", port=port, elsewhere=str(secret.absolute()))
+        (tmp_path / "new").mkdir()
+        done = Seen.model_validate(ask("tests.data.hostile_reader", request, ALLOWED, network=True)).done
+
+    reached = {"read what it was given", "write where it was told to", "connect", "listen"}
+    not_yet = {"signal whoever started it"} if landlock_version() < 6 else set()
+    assert set(done) - not_yet == reached
+
+
 @pytest.mark.parametrize("reader", READERS, ids=lambda path: path.stem)
 def test_libraries_are_imported_before_the_sandbox_starts(reader: Path) -> None:
     nodes = list(ast.walk(ast.parse(reader.read_text())))

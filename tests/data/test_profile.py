@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from service.data.profile import columns, top_values
 from service.spec.data import InlineData
-from service.spec.table import inline_profile
+from service.spec.request_profiles import inline_profile
 from tests.data.tables import PENGUINS, store
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.spec.data import InlineData, SyntheticData
-from service.spec.table import MIN_ID_ROWS, Column, ColumnType, inline_profile, synthetic_profile
+from service.spec.request_profiles import inline_profile, synthetic_profile
+from service.spec.table import MIN_ID_ROWS, Column, ColumnType
 
 
 def profile(y: list[Any], x: list[float | None] | None = None) -> tuple[Column, Column]:

@@ -10,6 +10,7 @@ import pytest
 from service.artifacts import Artifacts
 from service.store.engine import Database
 from service.store.jobs.claim import Claim
+from service.worker import interruption
 from service.worker import recorder as recorder_module
 from service.worker.recorder import Recorder
 from tests.store.records import claim, submit
@@ -20,6 +21,12 @@ from tests.worker.recorders import TextPacker, recorder_of
 def pipe() -> tuple[Connection, Connection]:
     """The supervisor's end and the trainer's end."""
     return Pipe()
+
+
+@pytest.fixture(autouse=True)
+def no_looks_within_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainers look at their pipe at the end of epochs alone, which tests count, however slow the machine is."""
+    monkeypatch.setattr(interruption, "LOOK_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ DONE = Outcome(Status.succeeded, StopReason.max_epochs)
 class TextPacker:
     """Checkpoint files that say of which epoch they are."""
 
+    interrupted = False
+
     def pack(self, number: int, attempt: Attempt, kind: CheckpointKind) -> bytes:
         row = attempt.best if kind is CheckpointKind.best else attempt.last
         assert row is not None

@@ -42,12 +42,19 @@ def outcome(database: Database, artifacts: Artifacts, job_id: str) -> tuple[Any,
         best = checkpoints.get(connection, job_id, CheckpointKind.best)
         kept = job_files.find(connection, job_id, JobFileKind.predictions)
     predictions = None if kept is None else predicted(artifacts, kept)
-    return ended.status, ended.stop_reason, ended.test, rows, artifacts.path(best.path).read_bytes(), predictions
+    return (
+        ended.status,
+        ended.stop_reason,
+        ended.test,
+        rows,
+        artifacts.path(best.path, best.sha256).read_bytes(),
+        predictions,
+    )
 
 
 def predicted(artifacts: Artifacts, kept: JobFile) -> dict[str, Any]:
     """Kept predictions to the bit, but for the job's id."""
-    table = prediction_table.read(artifacts.path(kept.path))
+    table = prediction_table.read(artifacts.path(kept.path, kept.sha256))
     arrays = {name: getattr(table, name) for name in ("row", "truth", "prediction", "probabilities")}
     return {"source": table.source.model_copy(update={"job": ""})} | {
         name: None if values is None else values.tobytes() for name, values in arrays.items()

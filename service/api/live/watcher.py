@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1  # latency of a new waiter while nothing changes
 PAUSE_SECONDS = 0.02  # between two queries: at most 50 per second
+FALLBACK_SECONDS = 2.0  # between two queries without a notification: some poolers of Postgres swallow them
 BACK_OFF_SECONDS = 1.0
 
 
@@ -44,6 +46,7 @@ class Watcher:
         self._waiters: set[_Waiter] = set()
         self._wake_up = asyncio.Event()
         self._has_new_waiters = False
+        self._query_at = 0.0  # whether there was a notification or not
         self._task: asyncio.Task[None] | None = None
         self.stopped = False
 
@@ -105,8 +108,10 @@ class Watcher:
 
     async def _query(self, changes: ChangeListener) -> None:
         changed = await asyncio.to_thread(changes.wait, POLL_SECONDS)
-        if not (changed or self._has_new_waiters):
+        now = time.monotonic()
+        if not (changed or self._has_new_waiters or now > self._query_at):
             return
+        self._query_at = now + FALLBACK_SECONDS
         self._has_new_waiters = False
         asked = {waiter.job_id for waiter in self._waiters}
         try:

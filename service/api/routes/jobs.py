@@ -17,6 +17,7 @@ from service.api.pagination import Limit, Page, cursor, page_of
 from service.api.plan import Plan, plan_of
 from service.api.strict_route import StrictRoute
 from service.api.table_profiles import profile_for
+from service.api.worker_warning import missing_worker
 from service.domain.job import Job
 from service.domain.status import Status
 from service.errors import InvalidSpec, NotFound
@@ -119,7 +120,8 @@ async def plan_job(spec: Spec, context: Reader, request: Request) -> Plan:
 
 def _plan(context: RequestContext, spec: JobSpec) -> Plan:
     profile = profile_for(context, spec)
-    return plan_of(spec, profile, resolve(spec, profile, context.state.limits))
+    plan = plan_of(spec, profile, resolve(spec, profile, context.state.limits))
+    return plan.model_copy(update={"warnings": [*plan.warnings, *missing_worker(context, spec.worker)]})
 
 
 def label_filters(

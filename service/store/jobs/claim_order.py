@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, and_, bindparam, func, literal, select
+from sqlalchemy import Integer, and_, bindparam, func, literal, or_, select
 
 from service.domain.status import Status
 from service.spec.job import SPEC_VERSION
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CTE, Connection, Row, Select
 
+ALL_IDS = "k"  # greater than any job's id; ids begin with the time of submission
 UNLIMITED = 2**31 - 1  # more running jobs than any tenant has
 KNOWN = jobs.c.spec_version <= SPEC_VERSION  # newer specs stay queued for a newer worker
 CLAIMABLE = and_(
@@ -25,6 +27,7 @@ CLAIMABLE = and_(
     jobs.c.device_request.in_(bindparam("devices", expanding=True)),
     jobs.c.worker_labels.in_(bindparam("labels", expanding=True)),
     jobs.c.ranks <= bindparam("ranks", value=1),
+    or_(jobs.c.suits_preemptible == bindparam("preemptible"), jobs.c.id < bindparam("left_until")),
 )
 _OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
 
@@ -44,11 +47,23 @@ class Claimant:
     """The subsets of its labels, as text; jobs that ask for other labels stay queued."""
     ranks: int = 1
     """The largest number of devices of a job that it can start now; jobs on more devices stay queued."""
+    preemptible: bool = False
+    """Whether its machine may be taken away at short notice."""
+    leaves_seconds: float = 0.0
+    """For so long after their submission it leaves jobs that suit the other class of workers to those; 0: there are
+    none. See decision 113."""
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Which jobs it can claim: the parameters of `CLAIMABLE`."""
-        return {"devices": ["auto", *self.devices], "labels": list(self.labels), "ranks": self.ranks}
+        left = f"job_{time.time_ns() - int(self.leaves_seconds * 1e9):016x}" if self.leaves_seconds else ALL_IDS
+        return {
+            "devices": ["auto", *self.devices],
+            "labels": list(self.labels),
+            "ranks": self.ranks,
+            "preemptible": self.preemptible,
+            "left_until": left,
+        }
 
 
 def in_turn(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:

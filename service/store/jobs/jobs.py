@@ -15,6 +15,7 @@ from service.errors import Conflict, IdempotencyMismatch, NotFound, QueueFull, U
 from service.spec.data import DatasetData
 from service.spec.job import EPOCH_LIMIT_VERSION, version_needed
 from service.spec.limits import file_bytes_of
+from service.spec.preemption import suits_preemptible
 from service.store import decisions
 from service.store.engine import allow_long_statements
 from service.store.ids import new_id
@@ -161,6 +162,7 @@ def new_row(
         "priority": spec.priority,
         "device_request": spec.device,
         "worker_labels": spec.worker.text,
+        "suits_preemptible": suits_preemptible(resolved),
         "ranks": spec.devices,
         "max_epochs": spec.max_epochs,
         "monitor": resolved.monitor,

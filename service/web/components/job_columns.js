@@ -9,13 +9,22 @@ export function statusBadge(status) {
   return h("span", { class: `status ${status}` }, status);
 }
 
+/** Labels of workers, as the command line takes them: gpu=h100,spot=true. */
+export function labelsText(labels) {
+  return Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`).sort().join(",");
+}
+
 /** More on the status: a pending request, the error code, the stop reason, the epoch limit or the queue position. */
 export function statusDetail(job) {
   if (job.control) return TRANSITIONS[job.control] ?? job.control;
   if (job.error) return words(job.error.code);
   if (job.stop_reason && job.stop_reason !== job.status) return words(job.stop_reason);
   if (job.status === "paused" && job.epoch_limit !== null && job.progress.epoch >= job.epoch_limit) return "at its epoch limit";
-  if (job.queue_position) return job.queue_position < 1000 ? `queue position ${job.queue_position}` : "queue position over 1000";
+  if (job.queue_position) {
+    const labels = labelsText(job.spec?.worker?.labels);
+    const position = job.queue_position < 1000 ? `queue position ${job.queue_position}` : "queue position over 1000";
+    return labels ? `${position}, for workers with ${labels}` : position;
+  }
   return "";
 }
 

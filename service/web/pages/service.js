@@ -2,6 +2,7 @@
 
 import { get } from "../lib/api.js";
 import { h, relativeTime, table } from "../lib/dom.js";
+import { labelsText } from "../components/job_columns.js";
 import { bytes, duration, number, shortId } from "../lib/format.js";
 import { poll } from "../lib/polling.js";
 
@@ -17,6 +18,7 @@ export async function show(root, { signal }) {
   const workers = table("Workers", [
     { title: "Worker", nowrap: true, cell: (worker) => `${worker.hostname}, pid ${worker.pid}`, text: (worker) => worker.id },
     { title: "Device", cell: (worker) => worker.device },
+    { title: "Labels", cell: (worker) => [labelsText(worker.labels), worker.preemptible && "preemptible"].filter(Boolean).join(", ") || "–" },
     { title: "Trainers", number: true, cell: (worker) => number(worker.trainers) },
     { title: "Running jobs", cell: runningJobs },
     { title: "Jobs claimed", number: true, cell: (worker) => number(worker.claimed) },
