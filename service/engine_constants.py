@@ -31,6 +31,16 @@ STEP_BYTES = 7
 CELL_BYTES = 16
 """Per cell of the table: read, prepared and shuffled."""
 
+# Training on rows that are streamed from disk (see service/spec/streaming.py):
+BLOCK_ROWS = 256
+"""Consecutive rows that are read together; blocks are shuffled first, then the rows within a window of blocks."""
+WINDOW_BYTES = 128 * 2**20
+"""Prepared rows of a window, unless the spec says how many rows."""
+STREAM_BYTES = 384 * 2**20
+"""To prepare the table: a chunk of its rows, encoded, and summaries of some columns."""
+STREAM_ROW_BYTES = 64
+"""Per row of the table: the split, while it is drawn, and the target."""
+
 # Size of checkpoint files, in bytes:
 VALUE_BYTES = 4
 """Per stored value."""

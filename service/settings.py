@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     random, the latest most likely; 0: none. The rows are stored as they were sent."""
     stall_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
     """Watchdog: a trainer without a step for this long is killed, and its job retried."""
+    gang_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 60.0
+    """Seconds within which the trainers that workers reserve for a job on several devices must be free: half of it they
+    wait for the jobs under way, then they requeue those at the end of an epoch."""
     statement_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 30.0
     """Statement timeout in Postgres, in seconds; the request of a cancelled statement gets a 503."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"

@@ -7,13 +7,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES, PROCESS_BYTES
+from service.engine_constants import BLOCK_ROWS, MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES
 from service.spec.early_stopping import Monitor
 from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
 from service.spec.layers import Pool
-from service.spec.limits import array_memory_of, memory_of
+from service.spec.limits import array_memory_of, memory_estimate, memory_of
 from service.spec.resolved import Resolved, SpecWarning
+from service.spec.streaming import ROWS_STREAMED
 from service.spec.table import ColumnType, TableProfile, Value
 from service.spec.task import task_reason
 
@@ -85,6 +86,21 @@ class PlannedRows(_Described):
     """False if the counts are estimates, because the parts depend on the rows' values."""
 
 
+class PlannedRowAccess(_Described):
+    """Where training reads its rows, and why."""
+
+    mode: Literal["memory", "disk"]
+    """`memory`, or `disk`: streamed in windows of blocks of rows (`data.streaming`)."""
+    reason: str
+    """Why, in a sentence."""
+    window_rows: int | None
+    """Rows of a window, which are shuffled together; null in memory."""
+    block_rows: int | None
+    """Consecutive rows of the table that stay in one window; null in memory."""
+    disk_bytes: int
+    """Free space that it needs on a worker's disk; 0 in memory."""
+
+
 class PlannedArray(_Described):
     """How similar jobs train together, as one array: seeds, and folds or other splits of the table."""
 
@@ -125,6 +141,8 @@ class Plan(_Described):
     """Trainable parameters of the network."""
     rows: PlannedRows
     """Rows of each part of the split."""
+    row_access: PlannedRowAccess
+    """Where training reads its rows."""
     memory_bytes: int
     """Estimated memory of training this job alone."""
     array: PlannedArray
@@ -162,10 +180,25 @@ def plan_of(spec: JobSpec, table: TableProfile, resolved: Resolved) -> Plan:
         layers=[_layer(index, node) for index, node in enumerate(resolved.graph.nodes)],
         parameters=resolved.parameters,
         rows=PlannedRows(**asdict(resolved.rows)),
-        memory_bytes=PROCESS_BYTES + sum(memory_of(resolved).values()),
+        row_access=_row_access(resolved),
+        memory_bytes=memory_estimate(resolved),
         array=_array(resolved),
         steps_per_epoch=resolved.steps_per_epoch,
         warnings=list(resolved.warnings),
+    )
+
+
+def _row_access(job: Resolved) -> PlannedRowAccess:
+    if job.window_rows is None:
+        reason = f"the rows take about {memory_of(job)['/data'] / 2**20:,.0f} MiB of memory"
+        return PlannedRowAccess(mode="memory", reason=reason, window_rows=None, block_rows=None, disk_bytes=0)
+    (reason,) = (warning.message for warning in job.warnings if warning.code == ROWS_STREAMED)
+    return PlannedRowAccess(
+        mode="disk",
+        reason=reason,
+        window_rows=job.window_rows,
+        block_rows=BLOCK_ROWS,
+        disk_bytes=job.row_set_bytes,
     )
 
 

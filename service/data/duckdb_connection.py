@@ -18,9 +18,12 @@ from service.errors import InvalidData
 SERVER_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOENT, errno.EACCES)
 
 
-def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = None) -> DuckDBPyConnection:
+def sandbox(
+    file: Path, work: Path | None = None, memory_bytes: int | None = None, *, metadata_cache: bool = False
+) -> DuckDBPyConnection:
     """A single-threaded connection that may read `file`, read and write the folder `work`, and nothing else: no
-    network, no extensions. Beyond `memory_bytes` it spills to `work`.
+    network, no extensions. Beyond `memory_bytes` it spills to `work`. `metadata_cache`: the metadata of a Parquet file
+    that is read many times are parsed once.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "threads": 1,
@@ -30,6 +33,9 @@ def sandbox(file: Path, work: Path | None = None, memory_bytes: int | None = Non
         config["memory_limit"] = f"{memory_bytes}B"
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
+    if metadata_cache:
+        connection.execute("SET parquet_metadata_cache = true")
+        connection.execute("SET enable_external_file_cache = false")  # which would fill memory with the file
     connection.execute(f"SET allowed_paths = [{sql_text(str(file))}]")
     if work is not None:
         connection.execute(f"SET allowed_directories = [{sql_text(str(work))}]")

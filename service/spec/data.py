@@ -11,6 +11,7 @@ from service.spec.capped_errors import CapErrors
 
 MAX_INLINE_VALUES = 20_000
 MAX_SYNTHETIC_VALUES = 50_000_000
+MIN_WINDOW_ROWS = 1_024
 MAX_TEXTS = 10_000
 """Texts of a column that have numbers by their frequency or mean target: the most frequent ones."""
 MAX_TEXT_NUMBERS = 200_000
@@ -18,6 +19,14 @@ MAX_TEXT_NUMBERS = 200_000
 
 # A target value: here 1.0 is a float.
 Int64 = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+
+
+class Streaming(Strict):
+    """Training that reads the prepared rows from a file on the worker's disk, in another random order in each epoch:
+    blocks of 256 rows are shuffled, then the rows within a window of blocks. Memory holds a window, not the table."""
+
+    window_rows: Annotated[Int, Field(ge=MIN_WINDOW_ROWS, le=1_000_000_000)] | None = None
+    """Rows of a window, rounded down to whole blocks; a larger one shuffles better. Null: as many as take 128 MiB."""
 
 
 class DatasetData(Strict):
@@ -34,6 +43,9 @@ class DatasetData(Strict):
     weight: ColumnName | None = None
     """A column of sample weights for training: numbers of 0 and more, relative to each other. It is no feature unless
     `features` names it; validation and test rows are not weighted."""
+    streaming: Streaming | Literal["auto", "off"] = "auto"
+    """Whether training reads rows from disk instead of memory; `off`: never. `auto` does so if the rows do not fit into
+    the memory of a job, which is decided when the job is submitted."""
 
 
 class SyntheticData(Strict):

@@ -10,7 +10,8 @@ from service.errors import FieldError, InvalidSpec
 from service.spec import data_warnings
 from service.spec.architecture import row_shape
 from service.spec.data import DatasetData
-from service.spec.resolved import MIN_BINS, Feature, SpecWarning, auto_embedding_size, codes_of
+from service.spec.input_layout import auto_embedding_size, codes_of
+from service.spec.resolved import MIN_BINS, Feature, SpecWarning
 from service.spec.table import MIN_CATEGORY_ROWS, ColumnType
 from service.spec.task import target_of, task_of
 

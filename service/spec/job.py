@@ -12,12 +12,12 @@ from service.spec.architecture import Architecture, FtTransformer, Layers, Mlp, 
 from service.spec.averaging import Averaging
 from service.spec.base import Float, Int, Name, Seed, Strict
 from service.spec.capped_errors import CapErrors
-from service.spec.data import Data, Preprocess
+from service.spec.data import Data, DatasetData, Preprocess, Streaming
 from service.spec.early_stopping import EarlyStopping, Monitor, Patience
 from service.spec.layers import EmbeddingLayer, PeriodicLayer, ScalingLayer
 from service.spec.loss import CrossEntropy, DefaultLoss, KnownLoss, Loss, SquaredError
 from service.spec.optimizer import Adam, AdamW, Optimizer
-from service.spec.parallel import Parallel
+from service.spec.parallel import ROWS_OF_RANK, Parallel
 from service.spec.schedule import Constant, CosLog4, OneCycle, Schedule
 from service.spec.split import Split
 from service.spec.worker import WorkerRequest
@@ -94,6 +94,11 @@ class JobSpec(Strict):
     def devices(self) -> int:
         """The number of devices that train it."""
         return 1 if self.parallel is None else self.parallel.devices
+
+    @property
+    def least_batch_rows(self) -> int:
+        """Rows that a last batch needs; with fewer it joins the batch before it."""
+        return ROWS_OF_RANK * self.devices
 
     @property
     def known_loss(self) -> KnownLoss:
@@ -186,6 +191,11 @@ _SINCE_2: list[Callable[[JobSpec], bool]] = [
 ]
 
 
+def _streams_rows(spec: JobSpec) -> bool:
+    """Training reads rows from disk, in an order of its own."""
+    return isinstance(spec.data, DatasetData) and isinstance(spec.data.streaming, Streaming)
+
+
 def _asks_for_labels(spec: JobSpec) -> bool:
     """Only workers with these labels may train it."""
     return bool(spec.worker.labels)
@@ -196,7 +206,7 @@ def _trains_on_several_devices(spec: JobSpec) -> bool:
     return spec.parallel is not None
 
 
-_SINCE_4: list[Callable[[JobSpec], bool]] = [_asks_for_labels, _trains_on_several_devices]
+_SINCE_4: list[Callable[[JobSpec], bool]] = [_streams_rows, _asks_for_labels, _trains_on_several_devices]
 
 SINCE: dict[int, Callable[[JobSpec], bool]] = {
     2: lambda spec: any(uses(spec) for uses in _SINCE_2),

@@ -14,6 +14,8 @@ from service.engine_constants import (
     PARAMETER_BYTES,
     PROCESS_BYTES,
     STEP_BYTES,
+    STREAM_BYTES,
+    STREAM_ROW_BYTES,
     TEXT_BYTES,
     VALUE_BYTES,
 )
@@ -57,8 +59,7 @@ class JobLimits:
         if job.parameters > self.parameters:
             said = f"the network has {job.parameters:,} parameters; this server allows {self.parameters:,}"
             raise InvalidSpec.at("/architecture", said)
-        parts = memory_of(job)
-        total = PROCESS_BYTES + sum(parts.values())
+        parts, total = memory_of(job), memory_estimate(job)
         if total > self.memory_bytes:
             most = max(parts, key=parts.__getitem__)
             said = f"training would take about {_gib(total)}, of which this is {_gib(parts[most])}"
@@ -68,29 +69,39 @@ class JobLimits:
 
     def with_row_bytes(self, job: Resolved) -> Resolved:
         """The job with what its memory leaves for the rows of other members, which may have splits of their own."""
-        left = self.memory_bytes - PROCESS_BYTES - sum(memory_of(job).values())
-        return replace(job, max_row_bytes=min(MAX_ARRAY_ROW_BYTES, job.row_set_bytes + max(left, 0)))
+        left = self.memory_bytes - memory_estimate(job)
+        own = job.window_bytes or job.row_set_bytes
+        return replace(job, max_row_bytes=min(MAX_ARRAY_ROW_BYTES, own + max(left, 0)))
+
+
+def memory_estimate(job: Resolved) -> int:
+    """Estimated memory of training this job alone in bytes, with the process itself."""
+    return PROCESS_BYTES + sum(memory_of(job).values())
 
 
 def memory_of(job: Resolved) -> dict[str, int]:
     """Estimated memory of training in bytes, without the process itself, by the part of the spec that causes it."""
     rows = job.rows.train + job.rows.validation + job.rows.test
     network = (PARAMETER_BYTES + (AVERAGE_BYTES if job.spec.averaging else 0)) * job.parameters
-    cells = CELL_BYTES * rows * job.row_values
+    if job.window_bytes:
+        own_rows = STREAM_BYTES + job.window_bytes + STREAM_ROW_BYTES * rows
+    else:
+        own_rows = CELL_BYTES * rows * job.row_values
     parts = {
         "/architecture": network,
         "/batch_size": STEP_BYTES * job.step_values,
-        "/data": cells + PREDICTION_COPIES * prediction_bytes_of(job),
+        "/data": own_rows + PREDICTION_COPIES * prediction_bytes_of(job),
     }
     if job.spec.devices > 1:  # all on one machine; each has the network and the rows
-        parts["/parallel/devices"] = (job.spec.devices - 1) * (PROCESS_BYTES + network + cells)
+        parts["/parallel/devices"] = (job.spec.devices - 1) * (PROCESS_BYTES + network + own_rows)
     return parts
 
 
 def array_memory_of(job: Resolved, members: int, row_sets: int) -> int:
     """Estimated memory in bytes of an array of so many such jobs on so many row sets, and of the process."""
     parts = memory_of(job)
-    rows = parts.pop("/data") + (row_sets - 1) * job.row_set_bytes
+    further = (members - 1) * job.window_bytes if job.window_bytes else (row_sets - 1) * job.row_set_bytes
+    rows = parts.pop("/data") + further
     return PROCESS_BYTES + members * sum(parts.values()) + rows
 
 

@@ -14,6 +14,7 @@ from service.spec import data_warnings, loss, training_warnings
 from service.spec.averaging import Swa
 from service.spec.data import DatasetData, InlineData, SyntheticData
 from service.spec.early_stopping import CLASSIFICATION, REGRESSION, Monitor
+from service.spec.input_layout import layout_of
 from service.spec.inputs import Inputs, choose_inputs
 from service.spec.job import JobSpec, Task
 from service.spec.layers import BatchNorm
@@ -22,9 +23,10 @@ from service.spec.lowering import lower
 from service.spec.parallel import ROWS_OF_RANK
 from service.spec.rate_factors import check_rates
 from service.spec.request_profiles import inline_profile, synthetic_profile
-from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, layout_of, link_of
+from service.spec.resolved import Feature, Resolved, RowCounts, SpecWarning, Target, link_of
 from service.spec.row_counts import count_rows
 from service.spec.split import split_sizes
+from service.spec.streaming import with_streaming
 from service.spec.table import TableProfile
 from service.spec.task import check_loss, target_of, task_of, task_reason
 
@@ -75,10 +77,11 @@ def resolve(
     resolved = Resolved(spec, inputs.features, target, graph, rows, nulls, (), table.date_format)
     _check_network(resolved)
     _check_ranks(resolved)
+    resolved = with_streaming(resolved, table, limits)
     if limits is not None:
         limits.check(resolved)
         resolved = limits.with_row_bytes(resolved)
-    return replace(resolved, warnings=(*warnings, *training_warnings.of_training(resolved)))
+    return replace(resolved, warnings=(*warnings, *resolved.warnings, *training_warnings.of_training(resolved)))
 
 
 def _fill(spec: JobSpec, task: Task, features: list[str]) -> JobSpec:

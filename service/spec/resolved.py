@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from service.engine_constants import MAX_ARRAY_PARAMETERS, MAX_ARRAY_ROW_BYTES, MAX_ARRAY_VALUES, VALUE_BYTES, padded
 from service.spec.base import Strict
-from service.spec.data import Data, Preprocess
+from service.spec.data import Data, DatasetData, Preprocess, Streaming
 from service.spec.early_stopping import Monitor
 from service.spec.graph import Graph
 from service.spec.job import JobSpec
-from service.spec.layers import InputLayout, Layer
+from service.spec.layers import Layer
 from service.spec.loss import CrossEntropy, DefaultLoss, Poisson, SquaredError
-from service.spec.parallel import ROWS_OF_RANK
 from service.spec.split import Split
 from service.spec.table import ColumnType, Value
 
@@ -65,57 +61,6 @@ class Feature:
         if self.categories is not None:
             return (self.value_inputs or len(self.categories) + self.other) + self.indicator
         return (DATE_INPUTS if self.type is ColumnType.datetime else 1) + self.bins + self.indicator
-
-
-class Encoded(Protocol):
-    """The encoding of a column, as resolved or fitted."""
-
-    @property
-    def type(self) -> ColumnType:
-        """What its values are."""
-
-    @property
-    def width(self) -> int:
-        """Number of inputs of the column in `numbers`."""
-
-    @property
-    def categories(self) -> Sequence[str] | None:
-        """The categories of a text column; None for others."""
-
-    @property
-    def other(self) -> bool:
-        """Whether all other texts have an input or a code."""
-
-    @property
-    def indicator(self) -> bool:
-        """Whether missing values have an input or a code."""
-
-    @property
-    def embedding_size(self) -> int | None:
-        """The size of the embedding of a column with codes; None for others."""
-
-
-def codes_of(feature: Encoded) -> int:
-    """The number of codes of a column; code 0 stands for texts without a code."""
-    return 1 + len(feature.categories or ()) + feature.other + feature.indicator
-
-
-def auto_embedding_size(codes: int) -> int:
-    """The size of the embedding of a column with this many codes: 1.6 n^0.56, as in fastai."""
-    return round(1.6 * math.pow(codes, 0.56))
-
-
-def layout_of(features: Sequence[Encoded]) -> InputLayout:
-    """What a network reads of a row with these features."""
-    starts = accumulate((feature.width for feature in features), initial=0)
-    scaled = [
-        start
-        for start, feature in zip(starts, features, strict=False)
-        if feature.categories is None and feature.type is not ColumnType.boolean
-    ]
-    coded = [(codes_of(feature), feature.embedding_size) for feature in features if feature.embedding_size is not None]
-    categories, sizes = zip(*coded, strict=True) if coded else ((), ())
-    return InputLayout(sum(feature.width for feature in features), tuple(scaled), categories, sizes)
 
 
 Link = Literal["identity", "log"]
@@ -223,12 +168,7 @@ class Resolved:
     def steps_per_epoch(self) -> int:
         """Optimizer steps per epoch; a last batch that is too small is merged into the batch before."""
         full, tail = divmod(self.rows.train, self.batch_rows)
-        return full + (tail >= self.least_batch_rows)
-
-    @property
-    def least_batch_rows(self) -> int:
-        """Rows that a last batch needs; with fewer it joins the batch before it."""
-        return ROWS_OF_RANK * self.spec.devices
+        return full + (tail >= self.spec.least_batch_rows)
 
     @property
     def array_key(self) -> str:
@@ -258,7 +198,7 @@ class Resolved:
             **({"rates": [spec.optimizer.rates, self.graph.labels]} if spec.optimizer.rates else {}),
             **({} if decay_schedule == "constant" else {"decay_schedule": decay_schedule}),
             **({} if spec.parallel is None else {"parallel": spec.parallel.model_dump(mode="json")}),
-            "data": spec.data.model_dump(mode="json"),
+            "data": spec.data.model_dump(mode="json", exclude=None if self.window_rows else {"streaming"}),
             "preprocess": spec.preprocess.model_dump(mode="json"),
             "layers": self.graph.array_key,
             "task": spec.task,
@@ -277,16 +217,29 @@ class Resolved:
         return rows * (padded(layout.numbers) + 2 * len(layout.categories)) * VALUE_BYTES
 
     @property
+    def window_rows(self) -> int | None:
+        """Rows of a shuffled window, if training streams rows from disk; None: they are in memory."""
+        streaming = self.spec.data.streaming if isinstance(self.spec.data, DatasetData) else None
+        return streaming.window_rows if isinstance(streaming, Streaming) else None
+
+    @property
+    def window_bytes(self) -> int:
+        """Memory of a window of a job that streams rows; 0 for others."""
+        rows = self.rows.train + self.rows.validation + self.rows.test
+        return min(self.window_rows or 0, rows) * self.row_set_bytes // max(rows, 1)
+
+    @property
     def row_sets(self) -> int:
-        """The largest number of row sets, such as folds, in one array."""
-        return max(1, self.max_row_bytes // max(1, self.row_set_bytes))
+        """The largest number of row sets, such as folds, in one array; streamed ones are in files."""
+        return 1 if self.window_rows else max(1, self.max_row_bytes // max(1, self.row_set_bytes))
 
     @property
     def array_limit(self) -> int:
-        """The largest number of such jobs in one array."""
+        """The largest number of such jobs in one array; each of those that stream rows has windows of its own."""
         if self.spec.parallel is not None:
             return 1
-        return max(1, min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values))
+        most = min(MAX_ARRAY_PARAMETERS // self.parameters, MAX_ARRAY_VALUES // self.step_values)
+        return max(1, min(most, self.max_row_bytes // self.window_bytes) if self.window_bytes else most)
 
     @property
     def step_values(self) -> int:

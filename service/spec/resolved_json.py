@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from service.spec.data import DatasetData
 from service.spec.graph import NUMBERS, Graph, Node
+from service.spec.input_layout import layout_of
 from service.spec.layers import LAYERS, Activate, Activation, InputLayout
-from service.spec.resolved import Feature, Resolved, RowCounts, Target, layout_of, link_of
+from service.spec.resolved import Feature, Resolved, RowCounts, Target, link_of
 from service.spec.table import ColumnType
 
 if TYPE_CHECKING:

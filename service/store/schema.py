@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
     false,
 )
 
@@ -171,6 +172,14 @@ Index(  # covering index of store/demand.py; claims look for no array_limit, so 
     *(jobs.c.status, jobs.c.array_limit, *_demanded),
     sqlite_where=_queued,
     postgresql_where=_queued,
+)
+
+Index(
+    "ix_jobs_parallel",
+    jobs.c.priority.desc(),
+    jobs.c.id,
+    sqlite_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
+    postgresql_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
 )
 
 epochs = Table(

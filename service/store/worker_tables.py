@@ -1,8 +1,8 @@
-"""The table of the workers that send heartbeats."""
+"""The tables of the workers that send heartbeats, and of their gangs."""
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, Integer, String, Table, false
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, String, Table, false
 
 from service.domain.access import DEFAULT_TENANT
 from service.store.schema import metadata
@@ -27,4 +27,18 @@ workers = Table(
     Column("trainer_restarts", Integer, nullable=False, server_default="0"),
     Column("started_at", Utc, nullable=False),
     Column("seen_at", Utc, nullable=False),
+)
+
+# Workers that reserve trainers for a job on several devices, or train its ranks.
+gang_members = Table(
+    "gang_members",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("worker", String, primary_key=True),
+    Column("ranks", Integer, nullable=False),  # of its trainers
+    Column("ready", Boolean, nullable=False),  # these trainers are free, or train the job's ranks
+    Column("deadline", Float, nullable=False),  # of all members to be ready; on the lease clock, as `lease_until`
+    Column("lease_until", Float, nullable=False),  # renewed by the worker
+    Column("lease_boot", String, nullable=False),
+    Index(None, "worker"),
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from service.domain.status import Status
 from service.spec.base import FrozenModel
 from service.store.schema import jobs
 from service.store.tenancy import in_tenant
 from service.store.utc import ago
-from service.store.worker_tables import workers
+from service.store.worker_tables import gang_members, workers
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -71,7 +71,8 @@ def heartbeat(connection: Connection, worker: WorkerInfo) -> None:
 
 
 def deregister(connection: Connection, worker_id: str) -> None:
-    """Delete a worker's row when it stops."""
+    """Delete a worker's row when it stops, and what it has reserved for a gang."""
+    connection.execute(delete(gang_members).where(gang_members.c.worker == worker_id))
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
 
@@ -79,6 +80,12 @@ def class_is_live(connection: Connection, *, preemptible: bool) -> bool:
     """Whether a worker of this class has sent a heartbeat within the last minute."""
     alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.preemptible == preemptible
     return connection.scalar(select(workers.c.id).where(*alive).limit(1)) is not None
+
+
+def trainers_of_kind(connection: Connection, kind: str) -> int:
+    """The trainers of all live workers whose devices are of this kind: cpu or cuda."""
+    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
+    return connection.scalar(select(func.sum(workers.c.trainers)).where(*alive)) or 0
 
 
 def find(connection: Connection) -> list[WorkerInfo]:

@@ -10,11 +10,10 @@ import torch
 from service.spec.averaging import Ema, Swa
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from service.spec.job import JobSpec
     from service.training.array import NetworkArray
     from service.training.progress import ProgressCounter
+    from service.training.row_order import Orders
     from service.training.row_sets import MemberRows, Stage
     from service.training.weights import State
 
@@ -39,9 +38,14 @@ class Average:
         self.array = self._trained.evaluating(self.weights)
 
     def end_epoch(
-        self, epochs: Sequence[int], stages: Sequence[Stage], rows: MemberRows, order: Tensor, progress: ProgressCounter
+        self,
+        epochs: Sequence[int],
+        stages: Sequence[Stage],
+        rows: MemberRows,
+        orders: Orders,
+        progress: ProgressCounter,
     ) -> None:
-        """Update averages by epoch. `order`: the training rows of each member in the order of the epoch."""
+        """Update averages by epoch. `orders`: of the training rows of each member."""
         settings = [spec.averaging for spec in self._specs]
         averaged = [
             epoch - each.first_epoch(spec.max_epochs)
@@ -51,18 +55,18 @@ class Average:
         if not averaged:
             return
         shares = torch.tensor([1.0 / (max(before, 0) + 1) for before in averaged])
-        self.weights.blend(self._trained.weights, shares.view(-1, 1).to(order.device))
+        self.weights.blend(self._trained.weights, shares.view(-1, 1).to(self.weights.parameters.device))
         if max(averaged) >= 0 and self.array.norms:
-            self._estimate(stages, rows, order, progress)
+            self._estimate(stages, rows, orders, progress)
             early = [member for member, before in enumerate(averaged) if before < 0]
             self.weights.copy_rows(self._trained.weights, early)
 
-    def _estimate(self, stages: Sequence[Stage], rows: MemberRows, order: Tensor, progress: ProgressCounter) -> None:
+    def _estimate(self, stages: Sequence[Stage], rows: MemberRows, orders: Orders, progress: ProgressCounter) -> None:
         """Running statistics of the averaged weights: means over the epoch's batches (update_bn), without dropout."""
         batches = 0
         for stage in stages:
             parts = [self.array.part(span.members) for span in stage.spans]
-            for batch in zip(*(rows.batches(span, stage.steps, order) for span in stage.spans), strict=True):
+            for batch in zip(*(rows.batches(span, stage.steps, orders) for span in stage.spans), strict=True):
                 for part, each in zip(parts, batch, strict=True):
                     part.estimate(each.x, each.codes, batches)
                 batches += 1

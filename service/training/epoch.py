@@ -23,6 +23,7 @@ from service.training.member_order import batch_size
 from service.training.models import initial_state
 from service.training.partial_epoch import LossSums, never, restore
 from service.training.progress import ProgressCounter
+from service.training.row_order import FullOrders, Orders, WindowedOrders
 from service.training.row_sets import MemberRows, Span, batch_sizes, stages
 from service.training.scoring import BestEvaluation, EpochMetrics, Score, measured, scores
 from service.training.snapshot import Snapshot
@@ -187,7 +188,7 @@ class ArrayTrainer:
             yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
 
     def _rows(self, sets: Sequence[Rows]) -> MemberRows:
-        return MemberRows(sets, self._device)
+        return MemberRows(sets, self._device, streamed=self._jobs[0].window_rows is not None)
 
     def _prepare(self) -> None:
         """Create what depends on the members."""
@@ -203,7 +204,7 @@ class ArrayTrainer:
     def _batch_sizes(self) -> list[Sequence[int]]:
         """The rows of each batch of each member."""
         sizes = zip(self._jobs, self._train.sizes, strict=True)
-        return [batch_sizes(rows, batch_size(job, rows), job.least_batch_rows) for job, rows in sizes]
+        return [batch_sizes(rows, batch_size(job, rows), job.spec.least_batch_rows) for job, rows in sizes]
 
     def _batch_positions(self) -> list[int]:
         """The lengths of sums over a batch: bits depend on them, so they must not depend on other members."""
@@ -240,7 +241,7 @@ class ArrayTrainer:
         for (first, end), step in self._steps.items():
             step.array.draw_dropout_from(generators[first:end])
         self._values.begin(values_of(self._jobs, epochs, rates, self.step_counts, self._taken))
-        orders = [self._order(*each) for each in zip(pairs, self._train.sizes, strict=True)]
+        orders = self._orders(pairs)
         before, done = [self._optimizer.steps(member) for member in range(len(pairs))], 0
         sums = LossSums(self._positions, self._begun, self._device)
         for batch in self._batches(orders):
@@ -259,16 +260,15 @@ class ArrayTrainer:
         if self.interrupted:  # the epoch's end: the next ones are whole
             self._begun = [None] * len(pairs)
             self._prepare()
+            orders = self._orders(pairs)
         if self._average is not None:
-            self._average.end_epoch(epochs, self._stages, self._train, self._train.numbered(orders), self._progress)
+            self._average.end_epoch(epochs, self._stages, self._train, orders, self._progress)
         return self._means(*sums.totals())
 
-    def _batches(self, orders: Sequence[Tensor]) -> Iterator[list[tuple[Span, Batch]]]:
-        """The batches of each step that is left of the epoch; orders: of each member's training rows."""
-        rows = [sum(sizes[:taken]) for sizes, taken in zip(self._sizes, self._taken, strict=True)]
-        numbers = self._train.numbered([order[taken:] for order, taken in zip(orders, rows, strict=True)])
+    def _batches(self, orders: Orders) -> Iterator[list[tuple[Span, Batch]]]:
+        """The batches of each step that is left of the epoch."""
         for stage in self._stages:
-            for batch in zip(*(self._train.batches(span, stage.steps, numbers) for span in stage.spans), strict=True):
+            for batch in zip(*(self._train.batches(span, stage.steps, orders) for span in stage.spans), strict=True):
                 yield list(zip(stage.spans, batch, strict=True))
 
     def _means(self, sums: Tensor, weight: Tensor | None) -> list[float]:
@@ -284,8 +284,17 @@ class ArrayTrainer:
             self._optimizer.resume([steps + more for steps, more in zip(before, own, strict=True)])
         return [taken + more for taken, more in zip(self._taken, own, strict=True)]
 
+    def _orders(self, pairs: Sequence[tuple[int, int]]) -> Orders:
+        """The order of what is left of each member's training rows; `pairs`: seed and epoch of each."""
+        train, window = self._train, self._jobs[0].window_rows
+        skipped = [sum(sizes[:taken]) for sizes, taken in zip(self._sizes, self._taken, strict=True)]
+        if window is not None:
+            return WindowedOrders(pairs, train.sizes, skipped, train.pages, window)
+        orders = (self._order(*each) for each in zip(pairs, train.sizes, strict=True))
+        return FullOrders(train.numbered([order[taken:] for order, taken in zip(orders, skipped, strict=True)]))
+
     def _order(self, pair: tuple[int, int], rows: int) -> Tensor:
-        """(N,) the order of a member's training rows; `pair`: seed and epoch."""
+        """(N,) the order of a member's training rows in memory; `pair`: seed and epoch."""
         return torch.arange(rows) if self._jobs[0].spec.batch_size == "full" else row_order(*pair, rows)
 
     @torch.inference_mode()

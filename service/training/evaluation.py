@@ -35,5 +35,6 @@ def outputs_of(
                     if span.first <= members.start < span.end:
                         own = made[members.start - span.first : members.stop - span.first]
                         outputs[members.start].append(own)
+            rows.release()
     for members in groups:
         yield members, torch.cat(outputs[members.start], 1)

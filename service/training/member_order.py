@@ -18,7 +18,7 @@ def array_order(jobs: Sequence[Resolved], data: Sequence[Prepared]) -> list[int]
     keys = []
     for job, each in zip(jobs, data, strict=True):
         rows = len(each.train.y)
-        sizes = batch_sizes(rows, batch_size(job, rows), job.least_batch_rows)
+        sizes = batch_sizes(rows, batch_size(job, rows), job.spec.least_batch_rows)
         full = sum(size == sizes[0] for size in sizes)
         keys.append((full, sizes[-1], len(each.validation.y), sets.setdefault(id(each), len(sets))))
     return sorted(range(len(jobs)), key=keys.__getitem__)

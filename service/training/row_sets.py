@@ -21,6 +21,7 @@ from service.training.step import Batch
 
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Rows
+    from service.training.row_order import Orders
 
 GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which fit into the CPU cache
 
@@ -103,21 +104,26 @@ def _changes(sizes: Sequence[int]) -> Iterator[int]:
 class MemberRows:
     """One part of the split for K members: training, validation or test rows, on the device."""
 
-    def __init__(self, sets: Sequence[Rows], device: torch.device) -> None:
-        """`sets`: the rows of each member; the same object for members on the same rows."""
+    def __init__(self, sets: Sequence[Rows], device: torch.device, streamed: bool = False) -> None:
+        """`sets`: the rows of each member; the same object for members on the same rows.
+
+        `streamed`: rows stay where they are, in a file that is mapped into memory; batches go to the device.
+        """
+        self.pages = [rows.pages if streamed else None for rows in sets]
         distinct = list({id(rows): rows for rows in sets}.values())
         self._device, self._blocks = device, list[Batch]()
         places: dict[int, _Place] = {}
-        for together in _blocks(distinct, device):
+        for together in [[rows] for rows in distinct] if streamed else _blocks(distinct, device):
             starts = accumulate((len(rows.y) for rows in together), initial=0)
             for rows, start in zip(together, starts, strict=False):
                 places[id(rows)] = _Place(len(self._blocks), start)
-            self._blocks.append(_tensors(together, device))
+            self._blocks.append(_tensors(together, torch.device("cpu") if streamed else device))
         self._places = [places[id(rows)] for rows in sets]
         self.sizes = [len(rows.y) for rows in sets]
 
     def keep(self, members: Sequence[int]) -> None:
         """Keep only these members, in this order."""
+        self.pages = [self.pages[member] for member in members]
         self._places = [self._places[member] for member in members]
         self.sizes = [self.sizes[member] for member in members]
 
@@ -132,11 +138,17 @@ class MemberRows:
         """Neighbouring members on the same rows."""
         return neighbours(list(zip(self._places, self.sizes, strict=True)))
 
+    def release(self) -> None:
+        """Release the memory of streamed rows, which are read from disk again where they are needed."""
+        for pages in {*self.pages}:
+            if pages is not None:
+                pages.release()
+
     def targets(self, members: slice) -> list[Tensor]:
         """(N,) the targets of each of these members; the same object for those on the same rows."""
         views: dict[_Place, Tensor] = {}
         for place, size in zip(self._places[members], self.sizes[members], strict=True):
-            views.setdefault(place, self._blocks[place.block].y[place.start : place.start + size])
+            views.setdefault(place, self._blocks[place.block].y[place.start : place.start + size].to(self._device))
         return [views[place] for place in self._places[members]]
 
     def numbered(self, orders: Sequence[Tensor]) -> Tensor:
@@ -148,17 +160,17 @@ class MemberRows:
             torch.add(order, place.start, out=row[: len(order)])
         return numbers.to(self._device)
 
-    def batches(self, span: Span, steps: int, numbers: Tensor) -> Iterator[Batch]:
-        """The batches of a span in these steps; gathers many of them at once. numbers: see `numbered`."""
-        own, blocks = numbers[span.members], [place.block for place in self._places[span.members]]
+    def batches(self, span: Span, steps: int, orders: Orders) -> Iterator[Batch]:
+        """The batches of a span in these steps; gathers many of them at once."""
+        blocks = [place.block for place in self._places[span.members]]
         sources = [(self._blocks[blocks[members.start]], members) for members in neighbours(blocks)]
-        members = len(own)
+        members = len(blocks)
         at_once = max(1, GATHER_VALUES // (span.rows * members * _row_values(sources[0][0])))
         for first in range(0, steps, at_once):
             count = min(at_once, steps - first)
             start = span.taken + first * span.rows
-            taken = own[:, start : start + count * span.rows].view(members, count, span.rows).transpose(0, 1)
-            yield from _gathered(sources, taken)
+            taken = orders.taken(span.members, start, start + count * span.rows)
+            yield from _gathered(sources, taken.view(members, count, span.rows).transpose(0, 1), self._device)
 
     def inputs(self, span: Span, step: int) -> tuple[Tensor, Tensor | None]:
         """(K, rows, padded inputs) and (K, rows, coded columns) of the next rows of each member, in the set's order."""
@@ -167,8 +179,8 @@ class MemberRows:
             (self._blocks[place.block], place.start + first, place.start + first + span.rows)
             for place in self._places[span.members]
         ]
-        x = [block.x[start:end] for block, start, end in parts]
-        codes = [block.codes[start:end] for block, start, end in parts if block.codes is not None]
+        x = [block.x[start:end].to(self._device) for block, start, end in parts]
+        codes = [block.codes[start:end].to(self._device) for block, start, end in parts if block.codes is not None]
         shared = len({*self._places[span.members]}) == 1
         return _stacked(x, shared), _stacked(codes, shared) if codes else None
 
@@ -211,7 +223,7 @@ def _row_values(block: Batch) -> int:
     return max(1, block.x.shape[1] + (0 if block.codes is None else 2 * block.codes.shape[1]))
 
 
-def _gathered(sources: Sequence[tuple[Batch, slice]], taken: Tensor) -> Iterator[Batch]:
+def _gathered(sources: Sequence[tuple[Batch, slice]], taken: Tensor, device: torch.device) -> Iterator[Batch]:
     """The batches of the row numbers `taken` (steps, K, B); sources: a block, and the members whose rows it holds."""
     numbers = [taken[:, members] for _, members in sources]
     flat = [own.reshape(-1) for own in numbers]
@@ -223,7 +235,7 @@ def _gathered(sources: Sequence[tuple[Batch, slice]], taken: Tensor) -> Iterator
             if values is None:
                 return repeat(None, len(taken))
             parts.append(values.index_select(0, rows).view(*own.shape, *values.shape[1:]))
-        return iter(parts[0] if len(parts) == 1 else torch.cat(parts, 1))
+        return iter((parts[0] if len(parts) == 1 else torch.cat(parts, 1)).to(device))
 
     return map(Batch, *map(gathered, range(len(Batch._fields))))
 

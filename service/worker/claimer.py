@@ -30,7 +30,7 @@ class Claimer:
         self._settings, self._database, self._worker = settings, database, worker
         self.labels = parse_labels(settings.worker_labels)
         self.stats = ClaimStats()
-        self._subsets = subsets(self.labels)
+        self.subsets = subsets(self.labels)
         self._lifetime = Lifetime(settings.exit_when_idle, settings.max_worker_jobs)
         self._leaves_seconds = 0.0
 
@@ -47,15 +47,23 @@ class Claimer:
             others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
         self._leaves_seconds = LEAVES_SECONDS if others else 0.0
 
-    def claim(self, device: str, idle: int, ranks: int) -> list[Claim]:
-        """Claim an array for one of `idle` trainers, or a job on `ranks` devices at most."""
+    def claim(self, device: str, idle: int, startable: tuple[int, int]) -> list[Claim]:
+        """Claim an array for one of `idle` trainers, or a job on several devices: see `GangMember.startable`."""
         width = self._settings.array_width or ARRAY_WIDTHS[device]
         left = self._lifetime.jobs_left(self.stats.claimed)
         width = width if left is None else min(width, left)
         if width == 0:
             return []
-        preemptible, seconds = self._settings.preemptible, self._leaves_seconds
-        by = Claimant(self._worker, {"cpu", device}, width, idle, self._subsets, ranks, preemptible, seconds)
+        by = Claimant(
+            self._worker,
+            {"cpu", device},
+            width,
+            idle,
+            self.subsets,
+            *startable,
+            preemptible=self._settings.preemptible,
+            leaves_seconds=self._leaves_seconds,
+        )
         most = self._settings.max_running_jobs
         with self.stats.claiming() as claims, self._database.transaction() as connection:
             claims += claim_jobs(connection, by, seconds=self._settings.lease_seconds, max_running=most)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from service.artifacts import sha256_of
 from service.data.preprocess.dataset import Prepared, prepare_table
 from service.data.preprocess.sources import load, source_columns
-from service.errors import DatasetCorrupt, ServiceError
+from service.data.preprocess.streamed import StreamedRows
+from service.errors import DatasetCorrupt, ServiceError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +35,10 @@ class TableFile:
 class PreparedCache:
     """An LRU cache of prepared rows, keyed by everything that they depend on, bounded in bytes."""
 
-    def __init__(self, files: PreparedFiles | None = None) -> None:
-        """`files`: of large row sets, which the trainers of a worker share; None: this is the only trainer."""
-        self._files = files
+    def __init__(self, files: PreparedFiles | None = None, *, shared: bool = True) -> None:
+        """`files`: of rows that are streamed and, if `shared`, of large row sets that the trainers of a worker share;
+        None: files cannot be written, or this is the only trainer."""
+        self._files, self._shared = files, shared
         self._entries: OrderedDict[str, Prepared] = OrderedDict()
 
     def get_or_prepare(self, jobs: Sequence[Resolved], table: TableFile | None) -> list[Prepared | ServiceError]:
@@ -59,13 +61,22 @@ class PreparedCache:
             return prepare_table(job.preparation, source.table(job.preparation))
 
         if key not in self._entries:
-            shared = self._files if job.row_set_bytes >= MIN_SHARED_BYTES else None
+            shared = self._files if self._shared and job.row_set_bytes >= MIN_SHARED_BYTES else None
             try:
-                self._entries[key] = prepare() if shared is None else shared.get_or_prepare(key, prepare)
+                if job.window_rows is not None:
+                    self._entries[key] = self._streamed(key, job, source)
+                else:
+                    self._entries[key] = prepare() if shared is None else shared.get_or_prepare(key, prepare)
             except ServiceError as error:
                 return error
         self._entries.move_to_end(key)
         return self._entries[key]
+
+    def _streamed(self, key: str, job: Resolved, source: _Source) -> Prepared:
+        if self._files is None:
+            raise StorageError("rows cannot be streamed: the worker has no folder for temporary files")
+        files = self._files
+        return files.get_or_stream(key, lambda: StreamedRows(job.preparation, source.file(), files.count_progress))
 
 
 class _Source:
@@ -77,13 +88,19 @@ class _Source:
         self._columns: list[str] = []
         self._table: Table | None = None
 
-    def table(self, preparation: Preparation) -> Table:
-        """The columns that this preparation needs. Raises DatasetCorrupt if the file is missing or has changed."""
+    def file(self) -> Path:
+        """The Parquet file. Raises DatasetCorrupt if it is missing or has changed."""
+        assert self._file is not None
         if not self._verified:
-            assert self._file is not None
             if not (self._file.parquet.exists() and sha256_of(self._file.parquet) == self._file.sha256):
                 raise DatasetCorrupt("the stored rows are missing or changed; upload the file again")
             self._verified = True
+        return self._file.parquet
+
+    def table(self, preparation: Preparation) -> Table:
+        """The columns that this preparation needs. Raises DatasetCorrupt if the file is missing or has changed."""
+        if not self._verified:
+            self.file()
         columns = source_columns(preparation)
         if self._table is None or columns != self._columns:
             self._table = load(preparation, self._file.parquet if self._file else None)

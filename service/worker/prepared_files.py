@@ -1,36 +1,31 @@
-"""Files of prepared rows, which the trainers of a worker map into their memory in place of copies of their own.
-
-A file has a line of JSON, which lists the arrays and holds the fitted preprocessing, and then the arrays.
-"""
+"""The folder of files of prepared rows, which the trainers of a worker map into their memory in place of copies of
+their own, or stream from disk."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
-import mmap
 import os
 import shutil
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from service.data.preprocess.dataset import Prepared, Rows
-from service.data.preprocess.preprocessing import Preprocessing
+from service.data.preprocess.streamed import StreamedRows
+from service.errors import StorageError
 from service.training.progress import ProgressCounter
+from service.worker import rows_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from service.data.preprocess.dataset import Prepared
+
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 2 * 1024**3  # of all files, unless a single one is larger
-PARTS = ("train", "validation", "test")
-ARRAYS = ("padded", "y", "weight", "codes", "row", "truth")
 SUFFIX = ".rows"
 UNFINISHED = ".part"  # the suffix of a file whose writer holds a lock on it
 WAIT_SECONDS = 0.05  # between two tries to lock it
@@ -57,11 +52,8 @@ class PreparedFiles:
         found = self._mapped(key)
         if found is not None:
             return found
-        part = self._folder / f"{key}{UNFINISHED}"
         try:
-            while (lock := _lock(part, os.O_CREAT)) is None:
-                time.sleep(WAIT_SECONDS)
-                self._progress.value += 1
+            part, lock = self._locked(key)
         except OSError as error:
             log.warning(NOT_SHARED, error)
             return prepare()
@@ -69,14 +61,50 @@ class PreparedFiles:
             found = self._mapped(key)
             return self._shared(key, part, prepare()) if found is None else found
         finally:
-            if _names(part, lock):
-                part.unlink(missing_ok=True)
-            os.close(lock)
+            _unlock(part, lock)
+
+    def get_or_stream(self, key: str, stream: Callable[[], StreamedRows]) -> Prepared:
+        """The mapped rows of a job that streams them; if no file has them, `stream` makes them, in one trainer at a
+        time. Raises StorageError if the file cannot be written."""
+        found = self._mapped(key)
+        if found is not None:
+            return found
+        try:
+            part, lock = self._locked(key)
+            try:
+                found = self._mapped(key)
+                return self._streamed(key, part, stream()) if found is None else found
+            finally:
+                _unlock(part, lock)
+        except OSError as error:
+            raise StorageError(f"the rows cannot be streamed from the worker's disk: {error.strerror}") from error
+
+    def count_progress(self) -> None:
+        """Tell the watchdog that rows are being prepared."""
+        self._progress.value += 1
+
+    def _locked(self, key: str) -> tuple[Path, int]:
+        """The unfinished file and a lock on it, when no other trainer holds one."""
+        part = self._folder / f"{key}{UNFINISHED}"
+        while (lock := _lock(part, os.O_CREAT)) is None:
+            time.sleep(WAIT_SECONDS)
+            self._progress.value += 1
+        return part, lock
+
+    def _streamed(self, key: str, part: Path, rows: StreamedRows) -> Prepared:
+        """Write the rows to the locked file `part`, rename and map it."""
+        os.truncate(part, 0)
+        self._make_room(rows.nbytes)
+        rows_file.write_streamed(part, rows)
+        found = rows_file.read(part)
+        part.replace(self._path(key))
+        log.info("rows to stream are on disk: %d bytes", found.nbytes)
+        return found
 
     def _mapped(self, key: str) -> Prepared | None:
         path = self._path(key)
         try:
-            found = _read(path)
+            found = rows_file.read(path)
             os.utime(path)  # used now
         except FileNotFoundError:
             return None
@@ -91,8 +119,8 @@ class PreparedFiles:
         try:
             os.truncate(part, 0)  # what a killed writer has left
             self._make_room(prepared.nbytes)
-            _write(part, prepared)
-            found = _read(part)
+            rows_file.write(part, prepared)
+            found = rows_file.read(part)
             part.replace(self._path(key))
         except OSError as error:
             log.warning(NOT_SHARED, error)
@@ -152,56 +180,16 @@ def _lock(path: Path, flags: int = 0) -> int | None:
     return file if locked else None
 
 
+def _unlock(part: Path, lock: int) -> None:
+    """Release the lock, and remove the file unless it has been renamed."""
+    if _names(part, lock):
+        part.unlink(missing_ok=True)
+    os.close(lock)
+
+
 def _names(path: Path, file: int) -> bool:
     """Whether the path names the open file."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file))
     except FileNotFoundError:
         return False
-
-
-def _write(path: Path, prepared: Prepared) -> None:
-    arrays = {
-        f"{part}.{name}": values
-        for part in PARTS
-        for name in ARRAYS
-        if (values := getattr(getattr(prepared, part), name)) is not None
-    }
-    listed: dict[str, Any] = {}
-    end = 0
-    for name, values in arrays.items():
-        listed[name] = {"dtype": values.dtype.str, "shape": values.shape, "offset": end}
-        end += _whole_pages(values.nbytes)
-    header = {"arrays": listed, "preprocessing": prepared.preprocessing.model_dump_json()}
-    line = json.dumps(header).encode() + b"\n"
-    start = _whole_pages(len(line))
-    with path.open("wb") as file:
-        file.write(line)
-        for name, values in arrays.items():
-            file.seek(start + listed[name]["offset"])
-            file.write(values.reshape(-1).view(np.uint8).data)
-        file.truncate(start + end)
-
-
-def _read(path: Path) -> Prepared:
-    """The rows, as arrays on the mapped file: pages are shared until they are written to, which copies them."""
-    with path.open("rb") as file:
-        line = file.readline()
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    header, start = json.loads(line), _whole_pages(len(line))
-    preprocessing = Preprocessing.model_validate_json(header["preprocessing"])
-    arrays: dict[str, Any] = {
-        name: np.ndarray(own["shape"], own["dtype"], buffer=mapped, offset=start + own["offset"])
-        for name, own in header["arrays"].items()
-    }
-    train, validation, test = (
-        {name: arrays[f"{part}.{name}"] for name in ARRAYS if f"{part}.{name}" in arrays} for part in PARTS
-    )
-    inputs = preprocessing.layout.numbers
-    return Prepared(
-        Rows(inputs=inputs, **train), Rows(inputs=inputs, **validation), Rows(inputs=inputs, **test), preprocessing
-    )
-
-
-def _whole_pages(size: int) -> int:
-    return -(-size // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -1,4 +1,4 @@
-"""Messages between supervisor and trainers, through a pipe: claims or STOP one way, Ready and DONE the other."""
+"""Messages between supervisor and trainers, through a pipe: tasks, RELEASE and STOP; Ready and DONE as answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from service.store.jobs.claim import Claim
 from service.worker.superseded_checkpoints import SUPERSEDED_BYTES
 
 STOP: Literal["stop"] = "stop"
+RELEASE: Literal["release"] = "release"
+"""The jobs are requeued at the epoch's end: their trainer is needed for a job on several devices."""
 DONE: Literal["done"] = "done"
 
 
@@ -29,7 +31,7 @@ class RankTask:
         return self.rank == 0
 
 
-ToTrainer = list[Claim] | RankTask | Literal["stop"]
+ToTrainer = list[Claim] | RankTask | Literal["stop", "release"]
 
 
 class SharedNumber(Protocol):
@@ -62,7 +64,8 @@ class TrainerConfig:
     gpu: int  # the index of its GPU, modulo the number of GPUs
     threads: int  # at most, for a large network
     checkpoints: CheckpointPolicy
-    prepared_files: Path | None = None  # the folder of prepared rows that several trainers share
+    prepared_files: Path | None = None  # the folder of prepared rows that are streamed or shared
+    share_rows: bool = False  # there are other trainers on this machine
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from service.store.jobs import rendezvous
+from service.store.jobs import gangs, rendezvous
 from service.training.parallel import ParallelTrainer
 from service.training.ranks import RankLost, Ranks, connect, host_store, join_store
 from service.worker.recorder import retry
@@ -92,3 +92,6 @@ class RankOfJob:
         if self._pipe.poll():
             raise Interrupted
         retry(self._leader)  # raises LeaseLost when another rank has ended the attempt
+        with self._database.reading() as connection:
+            if gangs.has_lost_member(connection, self._task.claim.job_id):
+                raise RankLost("the worker of another rank has vanished")

@@ -14,23 +14,25 @@ from typing import TYPE_CHECKING
 
 from service import logs
 from service.domain.job import JobError
-from service.errors import LeaseLost, SchemaMismatch, StorageError, Unavailable
+from service.errors import SchemaMismatch, StorageError, Unavailable
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
-from service.store.jobs import attempt, leases
+from service.store.jobs import gangs, leases
 from service.store.jobs.claim import has_queued
+from service.store.jobs.gangs import Start
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.claimer import Claimer
 from service.worker.db_liveness import DbLiveness
+from service.worker.gang_member import LOOPBACK, GangMember
 from service.worker.machine import count_gpus, trainer_configs
 from service.worker.protocol import DONE, STOP, FromTrainer, RankTask, Ready
+from service.worker.requeue import requeue
 from service.worker.temporary_folder import folder_of_prepared_files
-from service.worker.trainer_handle import new_shared_number, start, start_context
+from service.worker.trainer_handle import new_shared_number, start, start_context, start_temporary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from threading import Event
 
     from service.settings import Settings
@@ -44,8 +46,6 @@ REAP_SECONDS = 1.0
 RESTART_SECONDS = 1.0
 LISTEN_SECONDS = 0.1  # at most, between looks at the stop event and the duties of the loop
 BACK_OFF_SECONDS = (0.1, 2.0)
-MAX_RANKS = 64
-LOOPBACK = "127.0.0.1"
 
 
 class Supervisor:
@@ -61,15 +61,17 @@ class Supervisor:
         self._context = start_context(gpus > 0)
         self._busy = new_shared_number(self._context)
         configs = trainer_configs(settings, self._id, gpus)
-        self._prepared_files = folder_of_prepared_files() if len(configs) > 1 else None
+        self._prepared_files = folder_of_prepared_files()
         if self._prepared_files is not None:
-            configs = [replace(config, prepared_files=self._prepared_files.path) for config in configs]
+            folder, share = self._prepared_files.path, len(configs) > 1
+            configs = [replace(config, prepared_files=folder, share_rows=share) for config in configs]
         self._trainers = [start(self._context, config, self._busy) for config in configs]
         self._changes = database.listen()
         self._look_in_queue = True
         self._started_at = datetime.now(UTC)
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
+        self._gang = GangMember(settings, database, self._id, self._claimer.subsets)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
@@ -138,7 +140,8 @@ class Supervisor:
             elif message == DONE:
                 trainer.done()
                 if trainer.temporary:
-                    self._retire(trainer)
+                    self._trainers.remove(trainer)
+                    trainer.stop()
             self._look_in_queue = True
 
     def _replace(self, trainer: TrainerHandle) -> None:
@@ -153,22 +156,13 @@ class Supervisor:
             error = JobError(
                 code=code, message=f"the trainer crashed: {cause}", log_tail=attempt_logs.tail(*trainer.log_files)
             )
-            self._requeue(claims, error)
+            requeue(self._database, claims, error)
         elif trainer.device is None:
             time.sleep(RESTART_SECONDS)  # it crashed during its start: do not restart in a busy loop
         if trainer.temporary:
             self._trainers.remove(trainer)
         else:
             self._trainers[self._trainers.index(trainer)] = start(self._context, trainer.config, self._busy)
-
-    def _retire(self, trainer: TrainerHandle) -> None:
-        """Stop a temporary trainer."""
-        self._trainers.remove(trainer)
-        with suppress(OSError):
-            trainer.pipe.send(STOP)
-        trainer.process.join(RESTART_SECONDS)
-        trainer.process.kill()
-        trainer.pipe.close()
 
     def _end_stalled(self) -> None:
         """Kill trainers without progress; the next _listen() replaces them."""
@@ -178,22 +172,10 @@ class Supervisor:
                 trainer.watchdog.stalled_seconds = seconds
                 trainer.process.kill()
 
-    def _requeue(self, claims: Sequence[Claim], error: JobError | None) -> None:
-        """Requeue these jobs: as crashed with `error`, or as released without one."""
-        for claim in claims:
-            try:
-                with self._database.transaction() as connection:
-                    if error is None:
-                        attempt.release(connection, claim.job_id, claim.attempt)
-                    else:
-                        leases.record_crash(connection, claim.job_id, claim.attempt, error)
-            except LeaseLost:
-                log.info("%s had ended or was reclaimed before its trainer died", claim.job_id)
-            except (Unavailable, StorageError) as problem:
-                log.warning("%s is requeued when its lease lapses: %s", claim.job_id, problem)
-
     def _claim(self) -> None:
         free = [trainer for trainer in self._trainers if trainer.free]
+        if self._look_in_queue or self._gang.due:
+            free = self._claim_as_gang(free)
         if not free or not self._look_in_queue:
             return
         with self._database.reading() as connection:
@@ -204,42 +186,44 @@ class Supervisor:
         while free:
             trainer, *free = free
             device = str(trainer.device).split(":")[0]
-            claims = self._claimer.claim(device, len(free) + 1, self._ranks(1 + len(free), device))
+            startable = self._gang.startable(1 + len(free), device, idle=1 + len(free) == len(self._trainers))
+            claims = self._claimer.claim(device, 1 + len(free), startable)
             if not claims:
                 return
             devices = claims[0].spec.devices
             self._busy.value += devices
             if devices == 1:
                 trainer.take(claims)
-                continue
-            for rank, each in enumerate([trainer, *self._followers(free, devices - 1)]):
-                each.take(RankTask(claims[0], rank, LOOPBACK))
+            else:
+                free = self._start_ranks(claims[0], range(devices), LOOPBACK, [trainer, *free])
 
-    def _ranks(self, free: int, device: str) -> int:
-        """The largest number of devices of a job that can start now. An idle worker of CPUs starts further trainers."""
-        idle = free == len(self._trainers)
-        return MAX_RANKS if idle and device == "cpu" else free
+    def _claim_as_gang(self, free: list[TrainerHandle]) -> list[TrainerHandle]:
+        """Go on with a job on more devices than are free here; returns the trainers that are free for other jobs."""
+        found = self._gang.step(self._trainers, free)
+        if isinstance(found, Start):
+            return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
+        return free if found is None else free[found.kept :]
 
-    def _followers(self, free: list[TrainerHandle], number: int) -> list[TrainerHandle]:
-        """Take so many trainers from `free`; temporary ones if there are too few."""
-        taken = [free.pop(0) for _ in range(min(number, len(free)))]
-        for place in range(number - len(taken)):
-            like = self._trainers[0].config
-            log_file = like.log_file.with_stem(f"{like.log_file.stem}-rank-{place}")
-            extra = start(self._context, replace(like, log_file=log_file), self._busy)
-            extra.temporary = True
-            self._trainers.append(extra)
-            taken.append(extra)
-        return taken
+    def _start_ranks(self, claim: Claim, ranks: range, address: str, free: list[TrainerHandle]) -> list[TrainerHandle]:
+        """Start these ranks on the first trainers of `free`, and on temporary ones; returns those that are left."""
+        like, missing = self._trainers[0].config, range(len(ranks) - len(free))
+        extra = [start_temporary(self._context, like, number, self._busy) for number in missing]
+        self._trainers += extra
+        for rank, trainer in zip(ranks, [*free, *extra], strict=False):
+            trainer.take(RankTask(claim, rank, address))
+        return free[len(ranks) :]
 
     def _renew(self) -> None:
         with self._database.transaction(quiet=True) as connection:
             held = [claim.job_id for trainer in self._trainers for claim in trainer.claims]
             leases.renew(connection, self._id, held, self._settings.lease_seconds)
+            if self._gang.active:
+                gangs.renew(connection, self._id, self._settings.lease_seconds)
             workers.heartbeat(connection, self._info())
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
+            self._gang.trainers_of_all = workers.trainers_of_kind(connection, "cpu")
         self._claimer.look_for_other_class()
 
     def _reap(self) -> None:
@@ -283,7 +267,7 @@ class Supervisor:
         for trainer in self._trainers:
             trainer.process.kill()
             trainer.process.join()
-            self._requeue(trainer.claims, None)
+            requeue(self._database, trainer.claims, None)
         try:
             with self._database.transaction() as connection:
                 workers.deregister(connection, self._id)

@@ -50,9 +50,9 @@ def remove_stale(prefix: str) -> None:
 
 
 def folder_of_prepared_files() -> TemporaryFolder | None:
-    """A folder for the rows that trainers share; None if it cannot be made: each trainer has its own."""
+    """A folder for rows that trainers share or stream; None if it cannot be made: rows are in memory."""
     try:
         return TemporaryFolder("bestepoch-rows-")
     except OSError as error:
-        log.warning("trainers do not share prepared rows: %s", error)
+        log.warning("trainers neither share nor stream rows: %s", error)
         return None

@@ -35,7 +35,7 @@ from service.worker.interruption import Interruption
 from service.worker.memory_errors import is_out_of_memory
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
-from service.worker.protocol import DONE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
+from service.worker.protocol import DONE, RELEASE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
 from service.worker.rank import Interrupted, RankOfJob
 from service.worker.recorder import Recorder, retry
 from service.worker.resume import resume, saved_states
@@ -67,10 +67,13 @@ def main(pipe: Connection, config: TrainerConfig, progress: ProgressCounter, bus
     shards.use_threads(config.threads, lambda: busy.value)
     database = Database(config.database_url, config.statement_seconds)
     files = None if config.prepared_files is None else PreparedFiles(config.prepared_files, progress)
+    prepared = PreparedCache(files, shared=config.share_rows)
     artifacts, device = open_artifacts(config.artifacts), _device(config)
-    trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, files)
+    trainer = Trainer(database, artifacts, device, pipe, progress, config.checkpoints, prepared)
     pipe.send(Ready(str(trainer.device)))
     while (message := _receive(pipe)) != STOP:
+        if message == RELEASE:
+            continue  # its jobs had ended
         task = message if isinstance(message, RankTask) else None
         claims = [message.claim] if isinstance(message, RankTask) else message
         attempt_logs.begin(config.log_file.parent, claims)  # ranks of one machine share the log
@@ -95,17 +98,17 @@ class Trainer:
         pipe: Connection,
         progress: ProgressCounter,
         policy: CheckpointPolicy,
-        files: PreparedFiles | None = None,
+        prepared: PreparedCache | None = None,
     ) -> None:
         """`pipe`: to the supervisor; a message, or its end, requeues the jobs at the epoch's end, or within it.
 
-        `files`: of prepared rows, which it shares with other trainers.
+        `prepared`: rows of jobs; None: those of this trainer alone, in memory.
         """
         self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
         self._policy = policy
         self._interruption = Interruption(pipe, policy.drain_seconds, policy.save_seconds)
         self._superseded = SupersededCheckpoints(artifacts, policy.superseded_bytes)
-        self._prepared_cache = PreparedCache(files)
+        self._prepared_cache = PreparedCache() if prepared is None else prepared
         self.device = device
 
     def run(self, claims: Sequence[Claim], task: RankTask | None = None) -> None:
@@ -169,7 +172,7 @@ class Trainer:
                 training.drop(set(training.active) - recorder.active)
                 self._record(recorder, packer, training)
                 asked = self._pipe.poll() or (ranks is not None and ranks.asked_to_stop)
-                if recorder.active and asked:  # STOP, or a supervisor is gone
+                if recorder.active and asked:  # STOP, RELEASE, or a supervisor is gone
                     recorder.release(recorder.active)
 
     def _prepare(self, recorder: Recorder) -> tuple[list[Resolved], list[Prepared]]:

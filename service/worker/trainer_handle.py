@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from service.worker import attempt_logs
-from service.worker.protocol import RankTask
+from service.worker.protocol import RELEASE, STOP, RankTask
 from service.worker.watchdog import Watchdog, new_progress_counter
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from service.store.jobs.claim import Claim
     from service.training.progress import ProgressCounter
-    from service.worker.protocol import SharedNumber, TrainerConfig
+    from service.worker.protocol import SharedNumber, ToTrainer, TrainerConfig
+
+STOP_SECONDS = 1.0  # until an idle trainer is killed
 
 
 @dataclass
@@ -35,6 +37,7 @@ class TrainerHandle:
     claims: Sequence[Claim] = ()  # the jobs that it trains as one array; some may have ended
     following: Claim | None = None  # the job of which it is a rank, which another trainer leads
     temporary: bool = False  # stops after its task
+    releasing: bool = False  # it was asked to requeue its jobs at the epoch's end
 
     @property
     def busy(self) -> bool:
@@ -55,12 +58,29 @@ class TrainerHandle:
         else:
             self.following = task.claim
         self.watchdog.reset()
-        with suppress(OSError):  # it just died: its pipe closes, and the supervisor requeues the jobs
-            self.pipe.send(task)
+        self._send(task)
+
+    def release(self) -> None:
+        """Ask it to requeue its jobs at the epoch's end."""
+        if not self.releasing:
+            self.releasing = True
+            self._send(RELEASE)
 
     def done(self) -> None:
         """Its task has ended."""
-        self.claims, self.following = (), None
+        self.claims, self.following, self.releasing = (), None, False
+
+    def stop(self) -> None:
+        """Stop an idle trainer."""
+        self._send(STOP)
+        self.process.join(STOP_SECONDS)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def _send(self, message: ToTrainer) -> None:
+        with suppress(OSError):  # it just died: its pipe closes, and the supervisor requeues the jobs
+            self.pipe.send(message)
 
     @property
     def log_files(self) -> list[Path]:
@@ -77,6 +97,16 @@ def start(context: ForkServerContext | SpawnContext, config: TrainerConfig, busy
     process.start()
     trainers_end.close()
     return TrainerHandle(config, process, pipe, Watchdog(progress))
+
+
+def start_temporary(
+    context: ForkServerContext | SpawnContext, like: TrainerConfig, number: int, busy: SharedNumber
+) -> TrainerHandle:
+    """Start a further trainer for one task; `number` tells several apart."""
+    log_file = like.log_file.with_stem(f"{like.log_file.stem}-temporary-{number}")
+    handle = start(context, replace(like, log_file=log_file), busy)
+    handle.temporary = True
+    return handle
 
 
 def start_context(cuda: bool) -> ForkServerContext | SpawnContext:

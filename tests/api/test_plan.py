@@ -201,6 +201,23 @@ def test_a_plan_creates_nothing(client: TestClient) -> None:
     assert client.get("/v1/jobs").json()["data"] == []
 
 
+def test_a_plan_says_where_training_reads_its_rows_and_why(client: TestClient) -> None:
+    table = "a,y\n" + "".join(f"{i % 11},{'pq'[i % 3 % 2]}\n" for i in range(3_000))
+    dataset = client.post("/v1/datasets", content=table, headers={"Content-Type": "text/csv"}).json()["id"]
+    data = {"kind": "dataset", "id": dataset, "target": "y"}
+
+    memory, streamed = plan(client, data), plan(client, {**data, "streaming": {"window_rows": 1_500}})
+
+    assert memory["row_access"]["mode"] == "memory"
+    assert memory["spec"]["data"]["streaming"] == "off"
+    assert streamed["spec"]["data"]["streaming"] == {"window_rows": 1_280}
+    reason = streamed["row_access"].pop("reason")
+    assert reason.startswith("rows are streamed from disk, because the spec asks for it: ")
+    expected = {"mode": "disk", "window_rows": 1_280, "block_rows": 256, "disk_bytes": 3_000 * 32 * 4}
+    assert streamed["row_access"] == expected
+    assert [warning["code"] for warning in streamed["warnings"]].count("rows_streamed") == 1
+
+
 def folds(client: TestClient, rows: int = 10_000, features: int = 20, **fields: Any) -> dict[str, Any]:
     data = {"kind": "synthetic", "rows": rows, "features": features}
     array: dict[str, Any] = plan(client, data, split={"folds": 8}, **fields)["array"]

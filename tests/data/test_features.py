@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.preprocess.features import DAY, FittedFeature, class_indexes
-from service.spec.resolved import Feature, codes_of
+from service.spec.input_layout import codes_of
+from service.spec.resolved import Feature
 from service.spec.table import ColumnType
 from tests.data.test_preprocessing import fitted, written
 

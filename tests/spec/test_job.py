@@ -15,7 +15,9 @@ MINIMAL: dict[str, Any] = {"data": {"kind": "dataset", "id": "ds_1", "target": "
 DEFAULTS: dict[str, Any] = {
     "name": None,
     "labels": {},
-    "data": {"kind": "dataset", "id": "ds_1", "target": "species", "features": None, "weight": None},
+    "data": {
+        "kind": "dataset", "id": "ds_1", "target": "species", "features": None, "weight": None, "streaming": "auto"
+    },
     "task": "auto",
     "split": {"validation": None, "test": None, "shuffle": None, "stratify": None, "seed": 0,
               "column": None, "group": None, "order_by": None, "folds": None, "fold": None,
@@ -44,6 +46,8 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "device": "auto",
     "priority": 0,
+    "parallel": None,
+    "worker": {"labels": {}},
 }  # fmt: skip
 
 

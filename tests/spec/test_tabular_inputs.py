@@ -12,10 +12,10 @@ from pydantic import TypeAdapter
 from service.errors import InvalidSpec
 from service.spec.architecture import Architecture
 from service.spec.graph import Graph
+from service.spec.input_layout import auto_embedding_size
 from service.spec.job import JobSpec, version_needed
 from service.spec.layers import Concat, Embedding, InputLayout, Linear, Periodic, Scaling
 from service.spec.lowering import lower
-from service.spec.resolved import auto_embedding_size
 from service.spec.resolved_json import InputsDocuments, decided, restored
 from service.spec.table import TableProfile
 from tests.spec.tables import column, resolved

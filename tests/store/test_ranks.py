@@ -7,7 +7,8 @@ import pytest
 from service.errors import LeaseLost
 from service.store.engine import Database
 from service.store.jobs import leases, rendezvous
-from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.claim import Claim, claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.store.records import claim, submit
 
 DATA = {"kind": "synthetic", "rows": 100, "features": 3}
@@ -15,7 +16,7 @@ DATA = {"kind": "synthetic", "rows": 100, "features": 3}
 
 def claim_on(database: Database, ranks: int) -> list[Claim]:
     with database.transaction() as connection:
-        return claim_jobs(connection, Claimant("wrk_1", {"cpu"}, 16, 1, ranks), seconds=15.0)
+        return claim_jobs(connection, Claimant("wrk_1", {"cpu"}, 16, 1, ranks=ranks), seconds=15.0)
 
 
 def test_a_job_waits_for_a_worker_with_enough_devices(database: Database) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.data.preprocess.dataset import prepare
+from service.data.preprocess.dataset import Prepared, prepare
 from service.domain.epoch import Epoch
 from service.spec.resolve import Resolved
 from service.training.loop import ResumePoint, Training
@@ -33,9 +33,9 @@ def after(steps: int) -> Interrupt:
     return interrupt
 
 
-def interrupted_after(job: Resolved, steps: int) -> ResumePoint | None:
+def interrupted_after(job: Resolved, steps: int, data: Prepared | None = None) -> ResumePoint | None:
     """The job after so many of its steps, as it comes back from a file and a database; None: it has ended before."""
-    training = Training([job], prepare(job.preparation, None), CPU)
+    training = Training([job], data or prepare(job.preparation, None), CPU)
     interrupt, rows = after(steps), list[Epoch]()
     while training.active and not training.interrupted:
         rows += [Epoch.model_validate_json(report.row.model_dump_json()) for report in training.epoch(interrupt)]

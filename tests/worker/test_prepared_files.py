@@ -21,7 +21,7 @@ from service.errors import DatasetCorrupt
 from service.spec.resolved import Resolved
 from service.training.loop import Training
 from service.training.progress import ProgressCounter
-from service.worker import prepared_cache, prepared_files
+from service.worker import prepared_cache, prepared_files, rows_file
 from service.worker.prepared_cache import PreparedCache, TableFile
 from service.worker.prepared_files import PreparedFiles
 from tests.data.tables import store
@@ -214,9 +214,9 @@ def test_where_rows_cannot_be_shared_a_trainer_has_its_own(
     if fault == "no room left beside":
         monkeypatch.setattr(prepared_files.shutil, "disk_usage", lambda _: Usage(10, 10, 0))
     if fault == "disk full":
-        monkeypatch.setattr(prepared_files, "_write", full)
+        monkeypatch.setattr(rows_file, "write", full)
     if fault == "cannot be mapped":
-        monkeypatch.setattr(prepared_files.mmap, "mmap", full)
+        monkeypatch.setattr(rows_file.mmap, "mmap", full)
     job = synthetic()
     folder = tmp_path / "missing" if fault == "no folder" else tmp_path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,16 @@ from service.spec.resolved import Preparation, Resolved
 from service.spec.task import negative_target
 
 
+class Pages(Protocol):
+    """The pages of a file that are mapped into memory as the arrays of a row set."""
+
+    def read_ahead(self, first: int, end: int) -> None:
+        """Have the rows `first` to `end` read from disk, without waiting for them."""
+
+    def release(self) -> None:
+        """Release the memory of all pages; a page that is needed again is read again."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """The rows of one part of the split, each array contiguous."""
@@ -31,6 +42,7 @@ class Rows:
     codes: NDArray[np.int64] | None = None  # (N, coded columns) category codes; None: there are no such columns
     row: NDArray[np.int64] | None = None  # (N,) numbers in the stored table, from 0; None: unknown
     truth: NDArray[np.float64] | None = None  # (N,) numbers to predict, as stored; None: classes, or unknown
+    pages: Pages | None = None  # of the mapped file that holds the arrays; None: they are in memory
 
     @property
     def x(self) -> NDArray[np.float32]:

@@ -26,12 +26,19 @@ from service.spec.resolved import DATE_INPUTS, Feature
 from service.spec.table import ColumnType, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from service.data.preprocess.summaries import NumberSummary
 
 DAY = 86_400.0  # seconds
 CYCLES = {"day": 1.0, "week": 7.0, "year": 365.2425}  # days
 
 Numeric = Literal["standardize", "robust", "quantile", "piecewise_linear", "none"]
+
+
+def uses_quantiles(kind: ColumnType, numeric: Numeric) -> bool:
+    """Whether such a column is scaled by quantiles of its training values."""
+    return kind not in (ColumnType.boolean, ColumnType.text) and numeric in ("quantile", "robust", "piecewise_linear")
 
 
 class FittedFeature(Strict):
@@ -85,21 +92,50 @@ class FittedFeature(Strict):
 
         `means`: of the training rows' target, for target encoding; without, texts are encoded by frequency.
         """
-        fitted = cls(
+        fitted = cls._of(feature)
+        if feature.value_inputs:
+            return fitted._with_values(feature.value_inputs, values, means)
+        if feature.categories is not None:
+            return fitted
+        if feature.type is ColumnType.datetime and not np.isnan(values).all():
+            fitted = fitted.model_copy(update={"origin": float(np.nanmin(values))})
+        numbers = fitted._numbers(values)
+        return fitted.model_copy(update=fitted._scaling(numeric, lambda: numbers, lambda: moments(numbers)))
+
+    @classmethod
+    def of_summary(cls, feature: Feature, summary: NumberSummary, numeric: Numeric) -> FittedFeature:
+        """Fit to a summary of the training values; one of nothing for texts, which are one-hot encoded or have codes.
+
+        It needs quantiles where `uses_quantiles`.
+        """
+        fitted = cls._of(feature)
+        if feature.categories is not None:
+            return fitted
+        dates = feature.type is ColumnType.datetime
+        if dates and summary.count:
+            fitted = fitted.model_copy(update={"origin": summary.smallest})
+
+        def own_moments() -> tuple[float, float]:
+            mean, scale = summary.moments()
+            constant = summary.smallest >= summary.largest
+            return ((mean - fitted.origin) / DAY, scale if constant else scale / DAY) if dates else (mean, scale)
+
+        scaling = fitted._scaling(numeric, lambda: fitted._numbers(summary.representatives()), own_moments)
+        return fitted.model_copy(update=scaling)
+
+    @classmethod
+    def _of(cls, feature: Feature) -> FittedFeature:
+        """Without what is fitted to values."""
+        encodes_texts = feature.categories is not None and not feature.value_inputs
+        return cls(
             column=feature.column,
             type=feature.type,
+            categories=list(feature.categories or ()) if encodes_texts else None,
+            embedding_size=feature.embedding_size if encodes_texts else None,
             other=feature.other,
             bins=feature.bins,
             indicator=feature.indicator,
         )
-        if feature.value_inputs:
-            return fitted._with_values(feature.value_inputs, values, means)
-        if feature.categories is not None:
-            update = {"categories": list(feature.categories), "embedding_size": feature.embedding_size}
-            return fitted.model_copy(update=update)
-        if feature.type is ColumnType.datetime and not np.isnan(values).all():
-            fitted = fitted.model_copy(update={"origin": float(np.nanmin(values))})
-        return fitted.model_copy(update=fitted._scaling(fitted._numbers(values), numeric))
 
     def _with_values(self, inputs: int, texts: NDArray[Any], means: TargetMeans | None) -> FittedFeature:
         categories = vocabulary(texts, inputs)
@@ -111,17 +147,22 @@ class FittedFeature(Strict):
         ]
         return self.model_copy(update={"categories": categories, "values": values})
 
-    def _scaling(self, numbers: NDArray[np.float64], numeric: Numeric) -> dict[str, Any]:
-        """The fields that are fitted to numbers (n,)."""
-        boolean = self.type is ColumnType.boolean
-        if numeric == "quantile" and not boolean:
-            knots, median = fit_knots(numbers)
-            return {"knots": knots, "fill": median}
-        if numeric in ("robust", "piecewise_linear") and not boolean:
-            median, scale = fit_robust(numbers)
-            edges = fit_edges(numbers, self.bins) if self.bins else []
+    def _scaling(
+        self,
+        numeric: Numeric,
+        numbers: Callable[[], NDArray[np.float64]],
+        moments_of_all: Callable[[], tuple[float, float]],
+    ) -> dict[str, Any]:
+        """The fields that are fitted to numbers (n,), and to their moments."""
+        if uses_quantiles(self.type, numeric):
+            found = numbers()
+            if numeric == "quantile":
+                knots, median = fit_knots(found)
+                return {"knots": knots, "fill": median}
+            median, scale = fit_robust(found)
+            edges = fit_edges(found, self.bins) if self.bins else []
             return {"fill": median, "mean": median, "scale": scale, "smooth_clip": True, "edges": edges}
-        mean, scale = moments(numbers)
+        mean, scale = moments_of_all()
         return (
             {"fill": mean, "mean": mean, "scale": scale} if numeric in ("standardize", "quantile") else {"fill": mean}
         )

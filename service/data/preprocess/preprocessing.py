@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from service.data.preprocess.category_values import TargetMeans
 from service.data.preprocess.features import FittedFeature, class_indexes
 from service.data.preprocess.scaling import moments, standardized
+from service.data.preprocess.summaries import NumberSummary
 from service.engine_constants import ALIGNMENT, VALUE_BYTES, padded
 from service.errors import DatasetCorrupt
 from service.spec.base import Strict
 from service.spec.column_reading import null_values_of
+from service.spec.input_layout import layout_of
 from service.spec.layers import InputLayout
-from service.spec.resolved import Link, Preparation, Target, layout_of
+from service.spec.resolved import Link, Preparation, Target
 from service.spec.table import Value
 
 MAX_LOG_RATE = 80.0
@@ -67,8 +69,22 @@ class FittedTarget(Strict):
         """Fit to the training values: (n,). `clip`: predictions of a number are clipped to their range."""
         if target.classes is not None:
             return cls(column=target.column, classes=list(target.classes))
-        mean, scale = moments(values)
         low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if clip else (None, None)
+        return cls._of_number(target, moments(values), low, high)
+
+    @classmethod
+    def of_summary(cls, target: Target, summary: NumberSummary, clip: bool = False) -> FittedTarget:
+        """Fit to a summary of the training values, which may be one of nothing where there are classes."""
+        if target.classes is not None:
+            return cls(column=target.column, classes=list(target.classes))
+        low, high = (summary.smallest, summary.largest) if clip else (None, None)
+        return cls._of_number(target, summary.moments(), low, high)
+
+    @classmethod
+    def _of_number(
+        cls, target: Target, found: tuple[float, float], low: float | None, high: float | None
+    ) -> FittedTarget:
+        mean, scale = found
         if target.link == "log":
             return cls(column=target.column, scale=mean or 1.0, link="log", low=low, high=high)
         return cls(column=target.column, mean=mean, scale=scale, low=low, high=high)

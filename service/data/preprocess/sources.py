@@ -75,7 +75,7 @@ def table_from_staged(folder: Path, preprocessing: Preprocessing, rows: range) -
         if rows.step > 1:
             part = part.filter(f"(file_row_number - {rows.start}) % {rows.step} = 0")
         for name, values in part.project("* EXCLUDE file_row_number").fetchnumpy().items():
-            columns[preprocessing.features[int(name.removeprefix("c"))].column] = _without_mask(values)
+            columns[preprocessing.features[int(name.removeprefix("c"))].column] = without_mask(values)
     return Table(columns, len(rows))
 
 
@@ -85,7 +85,7 @@ def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table
     try:
         relation = sandbox(parquet).read_parquet(str(parquet))
         types = dict(zip(relation.columns, map(str, relation.types), strict=True))
-        values = ", ".join(f"{_read_as(sql_name(name), types[name])} AS c{i}" for i, name in enumerate(names))
+        values = ", ".join(f"{read_as(sql_name(name), types[name])} AS c{i}" for i, name in enumerate(names))
         present = f"{sql_name(target)} IS NOT NULL"
         found = relation.filter(present).project(values).fetchnumpy()
         stored = None
@@ -93,7 +93,7 @@ def _stored(data: DatasetData, preparation: Preparation, parquet: Path) -> Table
             stored = np.flatnonzero(relation.project(f"{present} AS present").fetchnumpy()["present"])
     except duckdb.Error as error:
         raise DatasetCorrupt(f"data set {data.id} cannot be read: {str(error).splitlines()[0]}") from error
-    columns = {name: _without_mask(found[f"c{i}"]) for i, name in enumerate(names)}
+    columns = {name: without_mask(found[f"c{i}"]) for i, name in enumerate(names)}
     return Table(columns, len(columns[target]), stored)
 
 
@@ -104,7 +104,7 @@ def source_columns(preparation: Preparation) -> list[str]:
     return list(dict.fromkeys([*(f.column for f in preparation.features), *preparation.split.columns, *weight]))
 
 
-def _read_as(column: str, stored_as: str) -> str:
+def read_as(column: str, stored_as: str) -> str:
     """SQL of a column's values: texts unchanged, dates in seconds since 1970, all else as numbers."""
     if stored_as == "VARCHAR":
         return column
@@ -112,7 +112,7 @@ def _read_as(column: str, stored_as: str) -> str:
     return f"coalesce({number}, 'nan'::DOUBLE)"
 
 
-def _without_mask(values: NDArray[Any]) -> NDArray[Any]:
+def without_mask(values: NDArray[Any]) -> NDArray[Any]:
     """The values with None in place of masked ones."""
     if not isinstance(values, np.ma.MaskedArray):
         return values

@@ -53,22 +53,31 @@ def claim_jobs(connection: Connection, by: Claimant, *, seconds: float, max_runn
     holds for `seconds` unless renewed. `max_running`: a tenant's limit on running jobs; 0: none.
     """
     picked = _pick(connection, by, max_running)
-    if not picked:
-        return []
+    return claim_these(connection, picked, by.worker, seconds) if picked else []
+
+
+def claim_these(connection: Connection, picked: Sequence[str], worker: str, seconds: float) -> list[Claim]:
+    """Claim these queued jobs, which this transaction has locked."""
     now, boot = lease_clock(connection)
     values = with_next_version(
         status=Status.running,
         attempt=jobs.c.attempt + 1,
-        worker=by.worker,
+        worker=worker,
         lease_until=now + seconds,
         lease_boot=boot,
         started_at=datetime.now(UTC),
     )
     statement = update(jobs).where(jobs.c.id.in_(picked)).values(values)
     rows = sorted(connection.execute(statement.returning(*_CLAIMED)), key=lambda row: (-row.priority, row.id))
-    details = {"worker": by.worker}
-    events.append(connection, [NewEvent(row.id, EventKind.claimed, f"claimed by {by.worker}", details) for row in rows])
+    details = {"worker": worker}
+    events.append(connection, [NewEvent(row.id, EventKind.claimed, f"claimed by {worker}", details) for row in rows])
     return [claim for row in rows if (claim := _claim(connection, row)) is not None]
+
+
+def running_claim(connection: Connection, job_id: str) -> Claim | None:
+    """The claim of a running job, for the workers that train its other ranks."""
+    row = connection.execute(select(*_CLAIMED).where(jobs.c.id == job_id, jobs.c.status == Status.running)).first()
+    return None if row is None else _claim(connection, row)
 
 
 def _claim(connection: Connection, row: Row[Any]) -> Claim | None:

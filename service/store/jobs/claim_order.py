@@ -26,7 +26,7 @@ CLAIMABLE = and_(
     KNOWN,
     jobs.c.device_request.in_(bindparam("devices", expanding=True)),
     jobs.c.worker_labels.in_(bindparam("labels", expanding=True)),
-    jobs.c.ranks <= bindparam("ranks", value=1),
+    or_(jobs.c.ranks <= bindparam("ranks", value=1), jobs.c.ranks > bindparam("beyond", value=UNLIMITED)),
     or_(jobs.c.suits_preemptible == bindparam("preemptible"), jobs.c.id < bindparam("left_until")),
 )
 _OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
@@ -46,7 +46,9 @@ class Claimant:
     labels: Collection[str] = ("",)
     """The subsets of its labels, as text; jobs that ask for other labels stay queued."""
     ranks: int = 1
-    """The largest number of devices of a job that it can start now; jobs on more devices stay queued."""
+    """The largest number of devices of a job that it can start now; jobs on more devices stay queued ..."""
+    beyond: int = UNLIMITED
+    """... up to so many: for a job on more, there are not enough trainers anywhere, and it starts some for it."""
     preemptible: bool = False
     """Whether its machine may be taken away at short notice."""
     leaves_seconds: float = 0.0
@@ -61,6 +63,7 @@ class Claimant:
             "devices": ["auto", *self.devices],
             "labels": list(self.labels),
             "ranks": self.ranks,
+            "beyond": self.beyond,
             "preemptible": self.preemptible,
             "left_until": left,
         }

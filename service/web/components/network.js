@@ -17,6 +17,7 @@ export function networkDiagram(plan) {
       ["Rows", `${number(train)} training, ${number(validation)} validation, ${number(test)} test${dropped ? `, ${number(dropped)} dropped` : ""}`],
       ["Steps per epoch", number(plan.steps_per_epoch)],
       ["Memory", `about ${bytes(plan.memory_bytes)}`],
+      ...(plan.row_access.mode === "disk" ? [["Streaming", plan.row_access.reason]] : []),
       ...(plan.array.reason ? [["Folds", plan.array.reason]] : []),
       ["Task", `${plan.task}: ${plan.task_reason}`],
       ...(plan.classes ? [["Classes", `${plan.classes.slice(0, MAX_CLASSES).join(", ")}${plan.classes.length > MAX_CLASSES ? `, … (${plan.classes.length})` : ""}`]] : []),

@@ -1,0 +1,86 @@
+"""A gang of workers: small jobs make room for it, and a killed member only delays it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.domain.checkpoint import CheckpointKind
+from service.domain.job import Job
+from service.domain.status import Status
+from service.store import checkpoints, workers
+from service.store.engine import Database
+from tests.faults.teams import bestepoch
+from tests.processes import children, linux_only, until
+from tests.specs import REFERENCE
+from tests.store.records import job, submit
+
+JOB: dict[str, Any] = {
+    **REFERENCE,
+    "batch_size": 100,
+    "early_stopping": None,
+    "max_epochs": 100,
+    "parallel": {"devices": 2},
+}
+SMALL: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 2_000}, "early_stopping": None, "max_epochs": 1_000_000}
+SECONDS = 90.0  # of a busy machine
+
+
+def ended(database: Database, job_id: str) -> Job:
+    found: Job = until(lambda: (now := job(database, job_id)).finished_at and now, SECONDS)
+    return found
+
+
+def best_sha256(database: Database, job_id: str) -> str:
+    with database.reading() as connection:
+        return checkpoints.get(connection, job_id, CheckpointKind.best).sha256
+
+
+@linux_only
+@pytest.mark.parametrize("killed", ["leader", "follower"])
+def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
+    database_url: str, database: Database, tmp_path: Path, killed: str
+) -> None:
+    environment = {
+        **os.environ,
+        "BESTEPOCH_HOME": str(tmp_path),
+        "BESTEPOCH_DATABASE_URL": database_url,
+        "BESTEPOCH_LEASE_SECONDS": "3",
+        "BESTEPOCH_GANG_SECONDS": "6",
+        "BESTEPOCH_SAVE_SECONDS": "0.2",
+        "BESTEPOCH_TRAINERS": "1",
+    }
+    with ExitStack() as processes:
+        for _ in range(2):
+            processes.enter_context(bestepoch(environment, "worker"))
+        until(lambda: trainers(database) == 2, SECONDS)
+        undisturbed = submit(database, **JOB, priority=1).id
+        assert ended(database, undisturbed).status == Status.succeeded
+
+        small = [submit(database, **SMALL, batch_size=100 + number).id for number in range(2)]
+        until(lambda: all(job(database, each).progress.epoch for each in small), SECONDS)
+        gang, asked = submit(database, **JOB, priority=1).id, time.monotonic()
+        until(lambda: job(database, gang).progress.epoch >= 20, SECONDS)
+        print(f"the gang's epoch 20 after {time.monotonic() - asked:.1f} s")
+
+        leader = job(database, gang).worker
+        with database.reading() as connection:
+            victim = next(each.pid for each in workers.find(connection) if (each.id == leader) == (killed == "leader"))
+        for pid in [victim, *children(victim)]:
+            os.kill(pid, signal.SIGKILL)
+        processes.enter_context(bestepoch(environment, "worker"))
+
+        found = ended(database, gang)
+        assert (found.status, found.attempt > 1) == (Status.succeeded, True)
+        assert best_sha256(database, gang) == best_sha256(database, undisturbed)
+
+
+def trainers(database: Database) -> int:
+    with database.reading() as connection:
+        return workers.trainers_of_kind(connection, "cpu")
