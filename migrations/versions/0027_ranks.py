@@ -23,9 +23,7 @@ def upgrade() -> None:
         sa.Column("deadline", sa.Float(), nullable=False),
         sa.Column("lease_until", sa.Float(), nullable=False),
         sa.Column("lease_boot", sa.String(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["job_id"], ["jobs.id"], name=op.f("fk_gang_members_job_id_jobs"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_gang_members_job_id_jobs"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job_id", "worker", name=op.f("pk_gang_members")),
     )
     op.create_index(op.f("ix_gang_members_worker"), "gang_members", ["worker"])

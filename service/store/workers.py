@@ -76,16 +76,16 @@ def deregister(connection: Connection, worker_id: str) -> None:
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
 
-def trainers_of_kind(connection: Connection, kind: str) -> int:
-    """The trainers of all live workers whose devices are of this kind: cpu or cuda."""
-    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
-    return connection.scalar(select(func.sum(workers.c.trainers)).where(*alive)) or 0
-
-
 def class_is_live(connection: Connection, *, preemptible: bool) -> bool:
     """Whether a worker of this class has sent a heartbeat within the last minute."""
     alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.preemptible == preemptible
     return connection.scalar(select(workers.c.id).where(*alive).limit(1)) is not None
+
+
+def trainers_of_kind(connection: Connection, kind: str) -> int:
+    """The trainers of all live workers whose devices are of this kind: cpu or cuda."""
+    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
+    return connection.scalar(select(func.sum(workers.c.trainers)).where(*alive)) or 0
 
 
 def find(connection: Connection) -> list[WorkerInfo]:

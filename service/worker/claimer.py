@@ -9,7 +9,7 @@ from service.engine_constants import ARRAY_WIDTHS
 from service.spec.worker import parse_labels, subsets
 from service.store import workers
 from service.store.jobs.claim import claim_jobs
-from service.store.jobs.claim_order import UNLIMITED, Claimant
+from service.store.jobs.claim_order import Claimant
 from service.worker.claim_stats import ClaimStats
 from service.worker.lifetime import Lifetime
 
@@ -47,15 +47,23 @@ class Claimer:
             others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
         self._leaves_seconds = LEAVES_SECONDS if others else 0.0
 
-    def claim(self, device: str, idle: int, ranks: int, beyond: int = UNLIMITED) -> list[Claim]:
-        """Claim an array for one of `idle` trainers, or a job on `ranks` devices at most, or on more than `beyond`."""
+    def claim(self, device: str, idle: int, startable: tuple[int, int]) -> list[Claim]:
+        """Claim an array for one of `idle` trainers, or a job on several devices: see `GangMember.startable`."""
         width = self._settings.array_width or ARRAY_WIDTHS[device]
         left = self._lifetime.jobs_left(self.stats.claimed)
         width = width if left is None else min(width, left)
         if width == 0:
             return []
-        devices, of_class = {"cpu", device}, (self._settings.preemptible, self._leaves_seconds)
-        by = Claimant(self._worker, devices, width, idle, self.subsets, ranks, beyond, *of_class)
+        by = Claimant(
+            self._worker,
+            {"cpu", device},
+            width,
+            idle,
+            self.subsets,
+            *startable,
+            preemptible=self._settings.preemptible,
+            leaves_seconds=self._leaves_seconds,
+        )
         most = self._settings.max_running_jobs
         with self.stats.claiming() as claims, self._database.transaction() as connection:
             claims += claim_jobs(connection, by, seconds=self._settings.lease_seconds, max_running=most)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from service.store.jobs import gangs
+from service.store.jobs.claim_order import UNLIMITED
 from service.store.jobs.gangs import Dissolved, Member, Reservation, Start
 
 if TYPE_CHECKING:
@@ -74,11 +75,10 @@ class GangMember:
                 self._release(trainers, found, found.ranks - len(free))
         return found
 
-    def startable(self, free: int, device: str, *, idle: bool) -> dict[str, int]:
-        """The devices of a job that the worker can start alone: those that are free. For a job on more than all workers
-        have, an idle worker of CPUs starts further trainers."""
-        beyond = {"beyond": max(free, self.trainers_of_all)} if idle and device == "cpu" else {}
-        return {"ranks": free, **beyond}
+    def startable(self, free: int, device: str, *, idle: bool) -> tuple[int, int]:
+        """`ranks` and `beyond` of a claim: the worker can start a job on as many devices as are free. For a job on more
+        than all workers have, an idle worker of CPUs starts further trainers."""
+        return free, max(free, self.trainers_of_all) if idle and device == "cpu" else UNLIMITED
 
     def address_for(self, start: Start) -> str:
         """This machine's address for the other ranks: where it reaches the database from, if they are elsewhere."""
