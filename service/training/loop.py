@@ -18,7 +18,8 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import OUTPUT_VALUES, ArrayTrainer
+from service.training.epoch import ArrayTrainer
+from service.training.evaluation import OUTPUT_VALUES
 from service.training.member_order import array_order
 from service.training.parallel import ParallelTrainer
 from service.training.partial_epoch import never
