@@ -1,8 +1,10 @@
 """Cost of requests, compared with a bare FastAPI route that reads one row, and poll latency while all cores train.
 
     python -m benchmarks.api
+    python -m benchmarks.api processes
 
-A client of another process keeps 8 connections busy. The bare route is uvicorn with h11 too, a `def` endpoint.
+The second measures polls alone, of `bestepoch api` with one and with two processes, on SQLite and on Postgres. A
+client of another process keeps 8 connections busy. The bare route is uvicorn with h11 too, a `def` endpoint.
 Ratios are medians of rounds that measure one after the other.
 """
 
@@ -52,6 +54,59 @@ def main() -> None:
                 migrate(settings)
             with running_service(home / name, **settings) as client:
                 measure(name, client, bare)
+
+
+def compare_processes() -> None:
+    """Polls of an ended job at one and at two API processes, without a worker."""
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bare = stack.enter_context(bare_route(home))
+        postgres = stack.enter_context(postgres_server())
+        for name, settings in (("SQLite", {}), ("Postgres", {"BESTEPOCH_DATABASE_URL": postgres})):
+            migrate({**settings, "BESTEPOCH_HOME": str(home / name)})
+            with running_service(home / name, **settings) as client:
+                job = client.post("/v1/jobs", json=SPEC).json()["id"]
+                assert client.get(f"/v1/jobs/{job}", params={"wait": 60}).json()["status"] == "succeeded"
+            with running_api(home / name, 1, settings) as one, running_api(home / name, 2, settings) as two:
+                requests = {
+                    "bare": get(bare, "/job_1"),
+                    "1": get(one, f"/v1/jobs/{job}"),
+                    "2": get(two, f"/v1/jobs/{job}"),
+                }
+                rates = {which: list[float]() for which in requests}
+                for _ in range(ROUNDS):
+                    for which, request in requests.items():
+                        rates[which].append(rate(request))
+            for which in ("1", "2"):
+                cost = median(b / r for b, r in zip(rates["bare"], rates[which], strict=True))
+                print(f"{name}, {which} processes: {median(rates[which]):,.0f} polls a second, {cost:.2f} x bare")
+
+
+@contextmanager
+def running_api(home: Path, processes: int, settings: dict[str, str]) -> Iterator[str]:
+    """Its address."""
+    port = free_port("127.0.0.1")
+    command = [sys.executable, "-m", "service.cli", "api", "--port", f"{port}", "--processes", f"{processes}"]
+    environment = {**os.environ, "BESTEPOCH_HOME": str(home), "BESTEPOCH_LOG_LEVEL": "warning", **settings}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/readyz")
+        time.sleep(3)  # until the second process is ready, too
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(url: str) -> None:
+    """Until it answers."""
+    while True:
+        try:
+            httpx2.get(url)
+        except httpx2.TransportError:
+            time.sleep(0.1)
+        else:
+            return
 
 
 def measure(name: str, client: httpx2.Client, bare: str) -> None:
@@ -208,13 +263,7 @@ def bare_route(home: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.api", "bare", str(home / "bare.db"), str(port)]
     process = subprocess.Popen(command)
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            while True:
-                try:
-                    client.get("/job_1")
-                    break
-                except httpx2.TransportError:
-                    time.sleep(0.1)
+        wait_for(f"http://127.0.0.1:{port}/job_1")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -242,5 +291,7 @@ def serve_bare(file: str, port: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["bare"]:
         serve_bare(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1:2] == ["processes"]:
+        compare_processes()
     else:
         main()

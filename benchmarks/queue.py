@@ -88,7 +88,7 @@ def fill(database: Database, count: int) -> None:
     for start in range(0, count, 1_000):
         rows = [jobs.new_row(RESOLVED, DEFAULT_TENANT) for _ in range(start, min(start + 1_000, count))]
         for row in rows:
-            row["array_key"] = row["id"]
+            row["array_key"] = row["shape_key"] = row["id"]
         with database.transaction(DEFAULT_TENANT) as connection:
             jobs.add(connection, rows)
 

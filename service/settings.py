@@ -212,11 +212,6 @@ class Settings(BaseSettings):
         return Path(self.artifacts_url.removeprefix("file://") or self.home / "artifacts").expanduser().absolute()
 
     @property
-    def folders(self) -> dict[str, Path]:
-        """HOME and the local folder of artifacts, by name, whose free disk space is monitored."""
-        return {"home": self.home, "cache" if self.uses_object_store else "artifacts": self.artifacts}
-
-    @property
     def logs(self) -> Path:
         """Folder of the trainers' logs."""
         return self.home / "logs"
@@ -235,9 +230,8 @@ def read_secret(reference: str) -> str:
 
 
 FILE_READER_ENVIRONMENT = (
-    *("LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("LANG", "LC_ALL", "LC_CTYPE", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
     *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
-    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
 )
 """Environment variables passed to a process that reads clients' files; any other may be secret."""
 
@@ -248,10 +242,7 @@ def file_reader_environment() -> dict[str, str]:
 
 
 def remove_cwd_from_module_path() -> None:
-    """Remove the current folder from the module search path, in this process and its child processes.
-
-    `python -m` and `python -c`, which start trainers and helpers, search it first otherwise.
-    """
+    """Remove the current folder, which `python -m` and `-c` search first for modules, here and in child processes."""
     os.environ["PYTHONSAFEPATH"] = "1"
     here = {"", str(Path.cwd())}
     if not sys.flags.safe_path and sys.path and sys.path[0] in here:

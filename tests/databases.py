@@ -20,7 +20,7 @@ import psycopg
 
 # The server stops and its folder goes when this pipe ends: at the end of the tests, or when they are killed.
 KEEPER = """
-"$1/bin/postgres" -D "$3" -k "$2" -c listen_addresses= -c fsync=off -c full_page_writes=off \
+"$1/bin/postgres" -D "$3" -k "$2" -c listen_addresses= -c max_connections=300 -c fsync=off -c full_page_writes=off \
   >"$2/log" 2>&1 </dev/null &
 server=$!
 read -r end

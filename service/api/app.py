@@ -116,10 +116,14 @@ def create_app(
         redirect_slashes=False,
     )
     app.state.shared = _state(settings, database, artifacts, predictor, watcher, sampler, quota, parent_link)
+    state: AppState = app.state.shared
+    # Other processes may use the same database; with SQLite, none does but those of the same port.
+    alone = parent_link is None and database.is_sqlite
+    app.state.shared_limits = None if alone else SharedLimits(database, state.rate_limiter, state.quota)
     _add_routes(app)
     amend(app)
     problems.install(app)
-    _add_middleware(app, settings, app.state.shared)
+    _add_middleware(app, settings, state)
     return app
 
 
@@ -152,7 +156,7 @@ def _state(
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
         job_reader=JobReader(database),
-        metrics=Metrics(database, settings.folders),
+        metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
         decisions_due=Event(),
         tpe=TpeProcess(),
         readiness_check=SingleFlight(),
@@ -180,8 +184,9 @@ def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], Abstrac
         sampler.start()
         if driver is not None:
             driver.start()
-        # Other processes may use the same database; with SQLite, none does but those of the same port.
-        limits = None if link is None and state.database.is_sqlite else _shared_limits(state)
+        limits: SharedLimits | None = app.state.shared_limits
+        if limits is not None:
+            limits.start()
         if link is not None:
             await link.start(partial(families_of, state.metrics.own))
         yield
@@ -195,12 +200,6 @@ def _lifespan(watcher: Watcher, sampler: Sampler) -> Callable[[FastAPI], Abstrac
         await watcher.join()
 
     return lifespan
-
-
-def _shared_limits(state: AppState) -> SharedLimits:
-    limits = SharedLimits(state.database, state.rate_limiter, state.quota)
-    limits.start()
-    return limits
 
 
 def _limits(settings: Settings) -> JobLimits:

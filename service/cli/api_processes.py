@@ -11,7 +11,7 @@ import sys
 import threading
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -23,6 +23,7 @@ from service.settings import free_port
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from service.api.connections.server import Server
     from service.api.processes.parent_link import ParentLink, ProcessPlace
     from service.settings import Settings
     from service.store.engine import Database
@@ -77,7 +78,6 @@ class SharedPort:
 
 def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], None] | None = None) -> None:
     from service.api.app import create_app
-    from service.api.connections.server import Server
     from service.artifacts import ArtifactsConfig, open_artifacts
     from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting
     from service.maintenance.deployment_id import pair
@@ -92,20 +92,9 @@ def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], N
     is_first = shared is None or shared.place.number == 0
     if is_first:
         _log_warnings(settings)
-    files = raise_limit()
     port = settings.port or free_port(settings.host)
-    server = Server(
-        create_app(settings, database, artifacts, predictor, None if shared is None else shared.link),
-        host=settings.host,
-        port=port,
-        log_config=None,
-        access_log=False,  # the middleware logs more
-        timeout_graceful_shutdown=DRAIN_SECONDS if on_start is None else SERVE_DRAIN_SECONDS,
-        last_requests=on_start is None,
-        connections=min(settings.max_connections or connections_within(files), connections_within(files)),
-        # asyncio accepts as many connections at once; a process takes one at a time, so that others get theirs.
-        backlog=backlog_within(files) if shared is None else 1,
-    )
+    app = create_app(settings, database, artifacts, predictor, None if shared is None else shared.link)
+    server = _server(settings, app, port, shared, drain_seconds=DRAIN_SECONDS if on_start is None else 0)
     # uvicorn raises the signal again after its shutdown: exit by an exception, so that `finally` runs
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     stop = threading.Event()
@@ -128,6 +117,25 @@ def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], N
         if collecting is not None:
             collecting.join(COLLECTOR_STOP_SECONDS)
         database.close()
+
+
+def _server(settings: Settings, app: Any, port: int, shared: SharedPort | None, *, drain_seconds: int) -> Server:
+    """The server of an application; `drain_seconds`: for requests in progress at shutdown; 0: as a person waits."""
+    from service.api.connections.server import Server
+
+    files = raise_limit()
+    return Server(
+        app,
+        host=settings.host,
+        port=port,
+        log_config=None,
+        access_log=False,  # the middleware logs more
+        timeout_graceful_shutdown=drain_seconds or SERVE_DRAIN_SECONDS,
+        last_requests=drain_seconds > 0,
+        connections=min(settings.max_connections or connections_within(files), connections_within(files)),
+        # asyncio accepts as many connections at once; a process takes one at a time, so that others get theirs.
+        backlog=backlog_within(files) if shared is None else 1,
+    )
 
 
 def _greeting(host: str, port: int) -> str:

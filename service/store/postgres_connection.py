@@ -81,7 +81,7 @@ def set_up_session(connection: psycopg.Connection[Any], statement_seconds: float
     connection.autocommit = autocommit
 
 
-def set_pool_timeout(connection: Any, record: ConnectionPoolEntry, *_: Any) -> None:
+def set_pool_timeout(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
     """In the pool, a connection only runs rollbacks and pings: a short timeout."""
     connection.answer_seconds = PROMPT_SECONDS
     record.info["returned_at"] = time.monotonic()

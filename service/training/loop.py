@@ -135,7 +135,7 @@ class Training:
         """Train every active job for one epoch, or for what is left of it; its reports, none when all jobs have ended.
 
         `interrupt` is asked after each step whether to stop within the epoch: there are no reports then, and the next
-        call goes on from there to the same bits.
+        call goes on from there, bit-identical.
         """
         if not self.active:
             return []

@@ -50,7 +50,8 @@ class WindowedOrder:
         blocks = torch.randperm(-(-rows // BLOCK_ROWS), generator=generator("blocks", seed, epoch))
         most = max(1, window_rows // BLOCK_ROWS)
         self._windows = blocks.tensor_split(-(-len(blocks) // most))  # of equal sizes, to within a block
-        self._ends = list(accumulate(len(self._numbers(window)) for window in range(len(self._windows))))
+        # The places behind the last row of each window.
+        self.ends = list(accumulate(len(self._numbers(window)) for window in range(len(self._windows))))
         self._current = -1
         self._order: Tensor  # of the current window
 
@@ -58,9 +59,9 @@ class WindowedOrder:
         """(end - first,) int64 numbers of the rows at these places; fastest when asked for one after another."""
         parts = []
         while first < end:
-            window = bisect_right(self._ends, first)
-            start = self._ends[window - 1] if window else 0
-            until = min(end, self._ends[window])
+            window = bisect_right(self.ends, first)
+            start = self.ends[window - 1] if window else 0
+            until = min(end, self.ends[window])
             parts.append(self._shuffled(window)[first - start : until - start])
             first = until
         return parts[0] if len(parts) == 1 else torch.cat(parts)
@@ -72,8 +73,8 @@ class WindowedOrder:
             self._current, self._order = window, numbers[order]
             if self._pages is not None:
                 self._pages.release()
-                if window + 1 < len(self._windows):
-                    self._read_ahead(self._pages, window + 1)
+                for ahead in (window, window + 1) if window == 0 else (window + 1,):
+                    self._read_ahead(self._pages, ahead)
         return self._order
 
     def _numbers(self, window: int) -> Tensor:
@@ -82,7 +83,7 @@ class WindowedOrder:
         return numbers[numbers < self._rows]
 
     def _read_ahead(self, pages: Pages, window: int) -> None:
-        for block in self._windows[window].tolist():
+        for block in self._windows[window].tolist() if window < len(self._windows) else ():
             pages.read_ahead(block * BLOCK_ROWS, min((block + 1) * BLOCK_ROWS, self._rows))
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 GATHER_VALUES = 2**17  # inputs gathered at once: 512 KiB, which fit into the CPU cache
 
+STEPS_AHEAD = 64  # of an evaluation, whose rows are read from disk meanwhile: some 16 MiB
+
 LARGE_BYTES = 2**20  # of a row set that is used where it is
 
 
@@ -175,6 +177,7 @@ class MemberRows:
     def inputs(self, span: Span, step: int) -> tuple[Tensor, Tensor | None]:
         """(K, rows, padded inputs) and (K, rows, coded columns) of the next rows of each member, in the set's order."""
         first = span.taken + step * span.rows
+        self._read_ahead(span, first)
         parts = [
             (self._blocks[place.block], place.start + first, place.start + first + span.rows)
             for place in self._places[span.members]
@@ -183,6 +186,13 @@ class MemberRows:
         codes = [block.codes[start:end].to(self._device) for block, start, end in parts if block.codes is not None]
         shared = len({*self._places[span.members]}) == 1
         return _stacked(x, shared), _stacked(codes, shared) if codes else None
+
+    def _read_ahead(self, span: Span, first: int) -> None:
+        """Have streamed rows read that are so many steps behind `first`; at the start, those before them too."""
+        for pages, size in {*zip(self.pages[span.members], self.sizes[span.members], strict=True)}:
+            if pages is not None:
+                start = min(first + STEPS_AHEAD * span.rows, size) if first else 0
+                pages.read_ahead(start, min(first + (STEPS_AHEAD + 1) * span.rows, size))
 
 
 class _Place(NamedTuple):

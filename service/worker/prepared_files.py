@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 2 * 1024**3  # of all files, unless a single one is larger
+SHARE_OF_COPY = 0.5  # of the free disk, for rows that could stay in memory
+SHARE_OF_STREAM = 0.9
 SUFFIX = ".rows"
 UNFINISHED = ".part"  # the suffix of a file whose writer holds a lock on it
 WAIT_SECONDS = 0.05  # between two tries to lock it
@@ -66,13 +68,13 @@ class PreparedFiles:
     def get_or_stream(self, key: str, stream: Callable[[], StreamedRows]) -> Prepared:
         """The mapped rows of a job that streams them; if no file has them, `stream` makes them, in one trainer at a
         time. Raises StorageError if the file cannot be written."""
-        found = self._mapped(key)
+        found = self._mapped(key, streamed=True)
         if found is not None:
             return found
         try:
             part, lock = self._locked(key)
             try:
-                found = self._mapped(key)
+                found = self._mapped(key, streamed=True)
                 return self._streamed(key, part, stream()) if found is None else found
             finally:
                 _unlock(part, lock)
@@ -94,17 +96,17 @@ class PreparedFiles:
     def _streamed(self, key: str, part: Path, rows: StreamedRows) -> Prepared:
         """Write the rows to the locked file `part`, rename and map it."""
         os.truncate(part, 0)
-        self._make_room(rows.nbytes)
+        self._make_room(rows.nbytes, SHARE_OF_STREAM)
         rows_file.write_streamed(part, rows)
-        found = rows_file.read(part)
+        found = rows_file.read(part, streamed=True)
         part.replace(self._path(key))
         log.info("rows to stream are on disk: %d bytes", found.nbytes)
         return found
 
-    def _mapped(self, key: str) -> Prepared | None:
+    def _mapped(self, key: str, *, streamed: bool = False) -> Prepared | None:
         path = self._path(key)
         try:
-            found = rows_file.read(path)
+            found = rows_file.read(path, streamed=streamed)
             os.utime(path)  # used now
         except FileNotFoundError:
             return None
@@ -118,7 +120,7 @@ class PreparedFiles:
         """Write the rows to the locked file `part`, rename and map it; `prepared` itself if that fails."""
         try:
             os.truncate(part, 0)  # what a killed writer has left
-            self._make_room(prepared.nbytes)
+            self._make_room(prepared.nbytes, SHARE_OF_COPY)
             rows_file.write(part, prepared)
             found = rows_file.read(part)
             part.replace(self._path(key))
@@ -128,14 +130,14 @@ class PreparedFiles:
         log.info("prepared rows for all trainers: %d bytes", found.nbytes)
         return found
 
-    def _make_room(self, size: int) -> None:
-        """Delete old files; raises OSError if a file of this size would take more than half of what is free."""
+    def _make_room(self, size: int, share: float) -> None:
+        """Delete old files; raises OSError if a file of this size would take more than this share of what is free."""
         total = size + self._unfinished()
         for _, own, file in sorted(self._used(), reverse=True):
             total += own
             if total > MAX_BYTES:
                 file.unlink(missing_ok=True)
-        if size > shutil.disk_usage(self._folder).free / 2:
+        if size > shutil.disk_usage(self._folder).free * share:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._folder))
 
     def _used(self) -> Iterator[tuple[int, int, Path]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ARRAYS = ("padded", "y", "weight", "codes", "row", "truth")
+STEP_ARRAYS = ("padded", "y", "weight", "codes")  # that a step of training reads
+READ_BYTES = 128 * 2**10  # Linux reads no more in a call, unless the device asks for larger ones
 
 
 def write(path: Path, prepared: Prepared) -> None:
@@ -56,8 +58,11 @@ def write_streamed(path: Path, rows: StreamedRows) -> None:
                     file.write(data.reshape(-1).view(np.uint8).data)
 
 
-def read(path: Path) -> Prepared:
-    """The rows, as arrays on the mapped file: pages are shared until they are written to, which copies them."""
+def read(path: Path, *, streamed: bool = False) -> Prepared:
+    """The rows, as arrays on the mapped file: pages are shared until they are written to, which copies them.
+
+    `streamed`: the caller says which rows to read ahead; the system reads none of its own accord around those.
+    """
     with path.open("rb") as file:
         line = file.readline()
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -70,12 +75,15 @@ def read(path: Path) -> Prepared:
     parts = []
     for part in PARTS:
         own = {name: arrays[f"{part}.{name}"] for name in ARRAYS if f"{part}.{name}" in arrays}
-        places = [
-            _Place(start + header["arrays"][f"{part}.{name}"]["offset"], values.nbytes, values.nbytes // len(values))
+        places = {
+            name: _Place(
+                start + header["arrays"][f"{part}.{name}"]["offset"], values.nbytes, values.nbytes // len(values)
+            )
             for name, values in own.items()
             if len(values)
-        ]
-        parts.append(Rows(inputs=preprocessing.layout.numbers, pages=MappedPages(mapped, places), **own))
+        }
+        pages = MappedPages(mapped, places) if streamed else None
+        parts.append(Rows(inputs=preprocessing.layout.numbers, pages=pages, **own))
     train, validation, test = parts
     return Prepared(train, validation, test, preprocessing)
 
@@ -92,19 +100,25 @@ class _Place:
 class MappedPages:
     """The pages of a row set's arrays in a mapped file; see Pages."""
 
-    def __init__(self, mapped: mmap.mmap, places: list[_Place]) -> None:
+    def __init__(self, mapped: mmap.mmap, places: Mapping[str, _Place]) -> None:
         self._mapped, self._places = mapped, places
+        for name in ("padded", "codes"):
+            if name in places:  # a fault in a block would read megabytes around it, which are not needed yet
+                mapped.madvise(mmap.MADV_RANDOM, places[name].offset, places[name].size)
 
     def read_ahead(self, first: int, end: int) -> None:
         """See Pages."""
-        for place in self._places:
-            start = place.offset + first * place.row_size
-            aligned = start - start % mmap.PAGESIZE
-            self._mapped.madvise(mmap.MADV_WILLNEED, aligned, place.offset + end * place.row_size - aligned)
+        for name in STEP_ARRAYS:
+            if name not in self._places:
+                continue
+            place = self._places[name]
+            start, stop = place.offset + first * place.row_size, place.offset + end * place.row_size
+            for at in range(start - start % mmap.PAGESIZE, stop, READ_BYTES):
+                self._mapped.madvise(mmap.MADV_WILLNEED, at, min(READ_BYTES, stop - at))
 
     def release(self) -> None:
         """See Pages. They stay in the page cache as long as the system has room."""
-        for place in self._places:
+        for place in self._places.values():
             self._mapped.madvise(mmap.MADV_DONTNEED, place.offset, place.size)
 
 

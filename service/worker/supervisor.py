@@ -178,7 +178,7 @@ class Supervisor:
             free = self._claim_as_gang(free)
         if not free or not self._look_in_queue:
             return
-        with self._database.reading() as connection:
+        with self._database.reading(once=True) as connection:
             if not has_queued(connection):
                 self._look_in_queue = False
                 return
@@ -227,7 +227,7 @@ class Supervisor:
         self._claimer.look_for_other_class()
 
     def _reap(self) -> None:
-        with self._database.reading() as connection:
+        with self._database.reading(once=True) as connection:
             lapsed = leases.has_expired(connection)
         self._liveness.record_answer()
         if lapsed and self._liveness.stable:

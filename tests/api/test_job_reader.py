@@ -16,7 +16,8 @@ from service.errors import NotFound, Unavailable
 from service.spec.job import JobChange
 from service.store.engine import Database
 from service.store.jobs import actions, attempt, jobs
-from service.store.jobs.claim import Claim, Claimant, claim_jobs
+from service.store.jobs.claim import Claim, claim_jobs
+from service.store.jobs.claim_order import Claimant
 from tests.api.conftest import both_databases
 from tests.api.job_factory import JobFactory, epoch
 

@@ -112,11 +112,11 @@ class CountingDatabase(Database):
     reads = 0
     down = False
 
-    def reading(self) -> Any:
+    def reading(self, *, once: bool) -> Any:
         self.reads += 1
         if self.down:
             raise Unavailable
-        return super().reading()
+        return super().reading(once=once)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from service.errors import StorageError, Unavailable
 from service.store import datasets, engine, postgres_connection
 from service.store.engine import Database, allow_long_statements, is_writable
 from service.store.schema import jobs
-from tests.databases import read_only
+from tests.databases import read_only, throw_out
 from tests.proxy import Proxy, proxied
 from tests.store.records import dataset, submit
 
@@ -40,6 +40,13 @@ def proxy(database_url: str) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.fixture
+def tested_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pooled connection is tested before each use, not only after a second of rest: no request meets a broken one."""
+    monkeypatch.setattr(postgres_connection, "IDLE_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("tested_connections")
 def test_a_read_only_database_refuses_writes_and_serves_reads(
     database: Database, database_url: str, postgres: str
 ) -> None:
@@ -55,6 +62,30 @@ def test_a_read_only_database_refuses_writes_and_serves_reads(
     submit(database)
     with database.reading() as connection:
         assert is_writable(connection)
+
+
+def test_a_connection_that_breaks_within_a_second_of_its_use_fails_one_request(
+    database: Database, database_url: str, postgres: str
+) -> None:
+    submit(database)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        throw_out(connection, urlsplit(database_url).path[1:])
+
+    with pytest.raises(Unavailable):
+        submit(database)
+    submit(database)
+
+
+def test_a_connection_that_breaks_while_it_rests_fails_none(
+    database: Database, database_url: str, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(database)
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        throw_out(connection, urlsplit(database_url).path[1:])
+    monkeypatch.setattr(postgres_connection, "IDLE_SECONDS", 0.1)
+    time.sleep(0.2)
+
+    submit(database)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def mapped(job: Resolved, table: Stored, folder: Path) -> Prepared:
     path = folder / job.preparation.key
     if not path.exists():
         rows_file.write_streamed(path, StreamedRows(job.preparation, table.parquet))
-    return rows_file.read(path)
+    return rows_file.read(path, streamed=True)
 
 
 def in_memory(data: Prepared) -> Prepared:

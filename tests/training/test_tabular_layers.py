@@ -22,6 +22,7 @@ from service.training.epoch import ArrayTrainer
 from service.training.loop import ResumePoint, Training
 from service.training.models import build, initial_state
 from service.training.operators import FAST
+from service.training.row_order import FullOrders
 from service.training.row_sets import MemberRows, batch_sizes, stages
 from tests.data.tables import Stored
 from tests.training.arrays import Outcome, assert_same
@@ -250,7 +251,9 @@ def test_codes_count_in_the_rows_gathered_at_once(table: Stored) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(row_sets, "GATHER_VALUES", 1)
-        found = list(rows.batches(stage.spans[0], stage.steps, rows.numbered([torch.arange(len(data.train.y))])))
+        found = list(
+            rows.batches(stage.spans[0], stage.steps, FullOrders(rows.numbered([torch.arange(len(data.train.y))])))
+        )
 
     assert [batch.codes is not None and batch.codes.untyped_storage().nbytes() for batch in found] == [4 * 2 * 8] * 2
 

@@ -121,7 +121,7 @@ class Watcher:
             raise
 
     def _read(self, job_ids: set[str]) -> dict[str, JobVersion]:
-        with self._database.reading() as connection:
+        with self._database.reading(once=True) as connection:
             return {job_id: JobVersion(*state) for job_id, state in jobs.versions(connection, job_ids).items()}
 
     def _wake(self, seen: dict[str, JobVersion], asked: set[str] | None = None) -> None:
