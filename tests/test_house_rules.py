@@ -200,7 +200,6 @@ def test_endpoints_read_rows_only_through_the_database_of_their_tenant() -> None
     api = [path for path in SOURCES if ROOT / "service/api" in path.parents]
 
     assert {path.name for path in api if places(path, "state.database")} == {
-        "app.py",  # which counts what tenants take over all processes
         "context.py",  # which binds it to the caller
         "health.py",
     }
