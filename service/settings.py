@@ -8,10 +8,12 @@ import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.secret_files import secret_in, with_password
 
 OBJECT_STORES = ("s3", "gs", "az")  # schemes of URLs
 
@@ -157,10 +159,10 @@ class Settings(BaseSettings):
         if path := given.get("api_key_file"):
             if given.get("api_key"):
                 raise ValueError("BESTEPOCH_API_KEY and BESTEPOCH_API_KEY_FILE are both set: give one of them")
-            given["api_key"] = _secret(path, "BESTEPOCH_API_KEY_FILE")
+            given["api_key"] = secret_in(path, "BESTEPOCH_API_KEY_FILE")
         if path := given.get("database_password_file"):
-            password = _secret(path, "BESTEPOCH_DATABASE_PASSWORD_FILE")
-            given["database_url"] = _with_password(given.get("database_url", ""), password)
+            password = secret_in(path, "BESTEPOCH_DATABASE_PASSWORD_FILE")
+            given["database_url"] = with_password(given.get("database_url", ""), password)
         return given
 
     @field_validator("home")
@@ -210,32 +212,16 @@ class Settings(BaseSettings):
         return Path(self.artifacts_url.removeprefix("file://") or self.home / "artifacts").expanduser().absolute()
 
     @property
-    def folders(self) -> dict[str, Path]:
-        """HOME and the local folder of artifacts, by name, whose free disk space is monitored."""
-        return {"home": self.home, "cache" if self.uses_object_store else "artifacts": self.artifacts}
-
-    @property
     def logs(self) -> Path:
         """Folder of the trainers' logs."""
         return self.home / "logs"
-
-
-def _secret(path: str | Path, variable: str) -> str:
-    """The content of a file, without the trailing newline."""
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{variable}: the file {path} cannot be read: {error}") from None
-    if not text:
-        raise ValueError(f"{variable}: the file {path} is empty")
-    return text
 
 
 def read_secret(reference: str) -> str:
     """The secret that `env:VARIABLE` or `file:/path` refers to; raises ValueError."""
     scheme, _, place = reference.partition(":")
     if scheme == "file":
-        return _secret(place, "the secret's reference")
+        return secret_in(place, "the secret's reference")
     if scheme != "env" or not place:
         raise ValueError(f"{reference!r} is no reference: write env:VARIABLE or file:/path")
     if not os.environ.get(place):
@@ -243,22 +229,9 @@ def read_secret(reference: str) -> str:
     return os.environ[place]
 
 
-def _with_password(url: str, password: str) -> str:
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if not at or not user:
-        raise ValueError("BESTEPOCH_DATABASE_PASSWORD_FILE needs a BESTEPOCH_DATABASE_URL with a user in it")
-    if ":" in user:
-        raise ValueError(
-            "BESTEPOCH_DATABASE_URL has a password, and BESTEPOCH_DATABASE_PASSWORD_FILE another: give one"
-        )
-    return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{host}"))
-
-
 FILE_READER_ENVIRONMENT = (
-    *("LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+    *("LANG", "LC_ALL", "LC_CTYPE", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
     *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"),
-    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
 )
 """Environment variables passed to a process that reads clients' files; any other may be secret."""
 
@@ -269,10 +242,7 @@ def file_reader_environment() -> dict[str, str]:
 
 
 def remove_cwd_from_module_path() -> None:
-    """Remove the current folder from the module search path, in this process and its child processes.
-
-    `python -m` and `python -c`, which start trainers and helpers, search it first otherwise.
-    """
+    """Remove the current folder, which `python -m` and `-c` search first for modules, here and in child processes."""
     os.environ["PYTHONSAFEPATH"] = "1"
     here = {"", str(Path.cwd())}
     if not sys.flags.safe_path and sys.path and sys.path[0] in here:

@@ -167,7 +167,7 @@ def faulty_s3() -> FaultProxy:
 
 def in_s3() -> bool:
     """Whether the services of tests/faults and tests/chaos are to have their artifacts in S3."""
-    return os.environ.get("BESTEPOCH_TEST_ARTIFACTS") == "s3"
+    return os.environ.get("TEST_ARTIFACTS") == "s3"
 
 
 def artifacts_environment(home: Path) -> dict[str, str]:

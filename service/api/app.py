@@ -156,7 +156,7 @@ def _state(
         job_feed=JobFeed(),
         read_batcher=ReadBatcher(),
         job_reader=JobReader(database),
-        metrics=Metrics(database, settings.folders),
+        metrics=Metrics(database, {"home": settings.home, "artifacts": settings.artifacts}),
         decisions_due=Event(),
         tpe=TpeProcess(),
         readiness_check=SingleFlight(),

@@ -16,6 +16,7 @@ from service.cli.permissions import exposed
 from service.errors import Misconfigured
 from service.maintenance.collector import Collector, RetentionPolicy
 from service.settings import Settings
+from service.spec.worker import parse_labels
 from service.store import migrations
 from service.store.engine import Database, migrate
 
@@ -39,6 +40,10 @@ def read_settings(**options: Any) -> Settings:
         message = problem["msg"].removeprefix("Value error, ")
         name = "".join(str(part).upper() for part in problem["loc"])
         raise Misconfigured(f"BESTEPOCH_{name}: {message}" if name else message) from None
+    try:
+        parse_labels(settings.worker_labels)
+    except ValueError as error:
+        raise Misconfigured(f"BESTEPOCH_WORKER_LABELS: {error}") from None
     logs.set_up(settings.log_level, settings.log_format)
     # Other users can never read what this process and its children write; this is the only place that decides it.
     os.umask(0o007 if settings.group_access else 0o077)

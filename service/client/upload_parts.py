@@ -34,7 +34,7 @@ def upload_in_parts(
         body = {**fields, "size_bytes": size_bytes, "sha256": sha256}
         upload = transport.json("POST", UPLOADS, json=body)
         place = f"{UPLOADS}/{upload['id']}"
-        _Parts(transport, upload, place).send_missing(file, advance)
+        _PartSender(transport, upload, place).send_missing(file, advance)
     try:
         return transport.json("POST", f"{place}/complete", timeout=COMPLETE_SECONDS)
     except ApiError as error:
@@ -52,7 +52,7 @@ def _measured(file: BinaryIO) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-class _Parts:
+class _PartSender:
     """The parts of an upload, sent to their URLs in the object store, or else to the service."""
 
     def __init__(self, transport: Transport, upload: Any, place: str) -> None:

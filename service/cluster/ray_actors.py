@@ -32,8 +32,8 @@ STOP_SECONDS = 60.0  # until a drained worker is killed; its notice is a setting
 class WorkerActor:
     """Runs a worker while it lives."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._worker = WorkerProcess(STOP_SECONDS, environment)
+    def __init__(self) -> None:
+        self._worker = WorkerProcess(STOP_SECONDS)
         self._stopped = False
         self._worker.start()
 
@@ -114,7 +114,8 @@ class RayWorkers:
         names = (f"{self._pool}-{number}" for number in range(len(taken) + 1))
         name = next(name for name in names if name not in taken)
         options = {"name": name, "lifetime": "detached", "max_restarts": -1, "max_concurrency": 2}
-        ray.remote(WorkerActor).options(**options, **self._resources).remote(self._environment)
+        settings = {"env_vars": self._environment}
+        ray.remote(WorkerActor).options(**options, **self._resources, runtime_env=settings).remote()
         return name
 
     def stop(self, name: str) -> None:

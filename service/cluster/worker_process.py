@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import sys
 import threading
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +16,9 @@ class WorkerProcess:
     It stops when this process ends, however it ends: its standard input closes.
     """
 
-    def __init__(self, stop_seconds: float, environment: Mapping[str, str] | None = None) -> None:
-        """`stop_seconds`: how long to wait for it to stop. `environment`: variables beside those of this process."""
-        self._stop_seconds, self._environment = stop_seconds, environment or {}
+    def __init__(self, stop_seconds: float) -> None:
+        """`stop_seconds`: how long to wait for it to stop."""
+        self._stop_seconds = stop_seconds
         self.starts = 0
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,10 +45,9 @@ class WorkerProcess:
 
     def _restart(self) -> None:
         command = [sys.executable, "-P", "-m", "service.cli", "worker", "--until-eof"]
-        environment = {**os.environ, **self._environment} if self._environment else None
         while not self._stopping.is_set():
             self.starts += 1
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env=environment)
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
             code = self._process.wait()
             if not self._stopping.is_set():
                 log.error("the worker ended with exit code %s; starting another", code)

@@ -47,7 +47,8 @@ def add(
     Raises IdempotencyMismatch, and Conflict for two refreshes at a time.
     """
     if read is not None and read.series is not None:
-        latest = select(func.max(datasets.c.version)).where(datasets.c.series == read.series)
+        series = in_tenant(connection, datasets), datasets.c.series == read.series
+        latest = select(func.max(datasets.c.version)).where(*series)
         dataset = dataset.model_copy(update={"version": int(connection.scalar(latest) or 1) + 1})
     row = {**dataset.model_dump(exclude={"object"}), "path": path, "options": options}
     row["tenant"] = tenant_of(connection)

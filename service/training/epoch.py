@@ -16,7 +16,7 @@ from service.training import losses, optimizers, schedules
 from service.training.array import NetworkArray
 from service.training.averaging import Average
 from service.training.ensemble import MeanOfHeads
-from service.training.evaluation import outputs_of
+from service.training.evaluation import groups_on_the_same_rows, outputs_of
 from service.training.generators import generator, row_order
 from service.training.losses import Loss
 from service.training.member_order import batch_size
@@ -34,7 +34,6 @@ from service.training.weights import State
 if TYPE_CHECKING:
     from service.data.preprocess.dataset import Prepared, Rows
 
-OUTPUT_VALUES = 2**24  # of members whose best weights are evaluated together: 64 MiB
 CHUNK_VALUES = 2**16  # of a member in the widest layer, per step of evaluation: 256 KiB
 
 
@@ -178,14 +177,7 @@ class ArrayTrainer:
 
     def evaluated_together(self, members: Sequence[int]) -> Iterator[Sequence[int]]:
         """Groups of these members for `evaluate_best`: those on the same rows, as many as memory allows."""
-        sets: dict[int, list[int]] = {}
-        for member in members:
-            sets.setdefault(id(self._data[member]), []).append(member)
-        for group in sets.values():
-            data = self._data[group[0]]
-            values = (len(data.validation.y) + len(data.test.y)) * self.array.outputs
-            at_once = max(1, OUTPUT_VALUES // max(values, 1))
-            yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
+        return groups_on_the_same_rows(self._data, members, self.array.outputs)
 
     def _rows(self, sets: Sequence[Rows]) -> MemberRows:
         return MemberRows(sets, self._device, streamed=self._jobs[0].window_rows is not None)

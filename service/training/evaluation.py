@@ -9,13 +9,28 @@ import torch
 from service.training.row_sets import chunk_sizes, stages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
+    from service.data.preprocess.dataset import Prepared
     from service.training.array import NetworkArray
     from service.training.progress import ProgressCounter
     from service.training.row_sets import MemberRows
+
+OUTPUT_VALUES = 2**24  # of members whose best weights are evaluated together: 64 MiB
+
+
+def groups_on_the_same_rows(data: Sequence[Prepared], members: Sequence[int], outputs: int) -> Iterator[Sequence[int]]:
+    """Groups of these members with the same validation and test rows, as many as memory allows for their outputs."""
+    sets: dict[int, list[int]] = {}
+    for member in members:
+        sets.setdefault(id(data[member]), []).append(member)
+    for group in sets.values():
+        rows = data[group[0]]
+        values = (len(rows.validation.y) + len(rows.test.y)) * outputs
+        at_once = max(1, OUTPUT_VALUES // max(values, 1))
+        yield from (group[start : start + at_once] for start in range(0, len(group), at_once))
 
 
 def outputs_of(

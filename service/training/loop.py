@@ -18,7 +18,8 @@ from service.spec.job import JobSpec
 from service.spec.resolve import Resolved
 from service.stopping.tracker import Decision, Tracker, tracker_after
 from service.training import schedules
-from service.training.epoch import OUTPUT_VALUES, ArrayTrainer
+from service.training.epoch import ArrayTrainer
+from service.training.evaluation import OUTPUT_VALUES
 from service.training.member_order import array_order
 from service.training.parallel import ParallelTrainer
 from service.training.partial_epoch import never
@@ -135,7 +136,7 @@ class Training:
         """Train every active job for one epoch, or for what is left of it; its reports, none when all jobs have ended.
 
         `interrupt` is asked after each step whether to stop within the epoch: there are no reports then, and the next
-        call goes on from there to the same bits.
+        call goes on from there, bit-identical.
         """
         if not self.active:
             return []

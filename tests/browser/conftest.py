@@ -56,7 +56,7 @@ class Visitor:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
-    with running_service(tmp_path_factory.mktemp("service")) as client:
+    with running_service(tmp_path_factory.mktemp("service"), BESTEPOCH_UPLOAD_PART_BYTES="1000000") as client:
         yield client
 
 

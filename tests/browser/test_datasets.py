@@ -6,6 +6,7 @@ import io
 import re
 import zipfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx2
 import numpy as np
@@ -129,3 +130,28 @@ def test_a_file_dropped_on_any_page_is_uploaded(visitor: Visitor) -> None:
 
     expect(page.locator("h1")).to_have_text("Data sets")
     expect(page.locator(".uploads")).to_contain_text("dropped.csv: 344 rows, 8 columns", timeout=60_000)
+
+
+def test_a_large_file_is_uploaded_in_parts_and_resumed_after_a_reload(
+    visitor: Visitor, service: httpx2.Client, tmp_path: Path
+) -> None:
+    file = tmp_path / "large.csv"
+    file.write_text("number,kind\n" + "".join(f"{row},{'ab'[row % 2]}\n" for row in range(300_000)))
+    page = visitor.go("datasets")
+    page.route("**/parts/3", lambda route: None)  # this request never ends
+    page.set_input_files("input[type=file]", file)
+    with page.expect_request("**/parts/3"):
+        pass
+    (begun,) = service.get("/v1/datasets/uploads").json()["data"]
+    page.unroute("**/parts/3")
+    page.reload()
+    sent = list[str]()
+    page.on("request", lambda request: sent.append(f"{request.method} {request.url.partition('/v1/')[2]}"))
+    page.set_input_files("input[type=file]", file)
+
+    expect(page.get_by_text("300,000 rows").first).to_be_visible()
+    assert service.get("/v1/datasets/uploads").json()["data"] == []
+    upload = f"datasets/uploads/{begun['id']}"
+    assert f"GET {upload}" in sent
+    assert f"POST {upload}/complete" in sent
+    assert not {"POST datasets/uploads", f"PUT {upload}/parts/1", f"PUT {upload}/parts/2"} & set(sent)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ class Pod:
         command = [*self.container["command"], *self.container.get("args", [])]
         confined = [*NAMESPACE, "sh", "-ec", CONFINE, "sh", *command]
         with (self.folder / "log").open("wb") as log:
-            return subprocess.Popen(confined, env=self.environment, cwd="/", stdout=log, stderr=subprocess.STDOUT)
+            where: dict[str, Any] = {"env": self.environment, "cwd": "/", "start_new_session": True}
+            return subprocess.Popen(confined, stdout=log, stderr=subprocess.STDOUT, **where)
 
     @property
     def log(self) -> str:
@@ -138,10 +140,10 @@ class Pod:
         return self.ends(self.spec["terminationGracePeriodSeconds"] - (time.monotonic() - begun))
 
     def kill(self) -> None:
-        """End it if it still runs, after a test."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        """End all its processes that still run, after a test."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 @dataclass

@@ -53,7 +53,7 @@ async def get_health() -> Health:
 
 @router.get("/readyz", operation_id="get_readiness", summary="Readiness probe", responses=problems(503))
 async def get_readiness(state: PublicState) -> Readiness:
-    """200 if the database is reachable, writable and has a compatible schema, and the artifact store is writable; else
+    """200 if the database is reachable, writable and has a compatible schema, and the artifact store usable; else
     503, as after five seconds without a result. Answers any `Host`."""
     return await state.readiness_check.run(partial(_check, state))
 

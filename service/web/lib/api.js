@@ -155,18 +155,17 @@ async function* serverSentEvents(body) {
   }
 }
 
-/** Upload a file as a data set; `onProgress` gets the fraction sent. */
-export function uploadDataset(file, onProgress) {
-  const query = new URLSearchParams({ name: file.name });
+/** Send bytes, with progress: `onProgress` gets the number of bytes sent. Returns the JSON of the response, if any. */
+export function sendBytes(method, path, body, onProgress) {
   const xhr = new XMLHttpRequest(); // fetch has no upload progress
-  xhr.open("POST", urlOf(`/v1/datasets?${query}`));
+  xhr.open(method, urlOf(path));
   for (const [name, value] of Object.entries(authHeaders())) xhr.setRequestHeader(name, value);
   xhr.setRequestHeader("Content-Type", "application/octet-stream");
-  xhr.upload.onprogress = (event) => onProgress(event.loaded / event.total);
+  xhr.upload.onprogress = (event) => onProgress(event.loaded);
   return new Promise((resolve, reject) => {
     xhr.onerror = () => reject(new Error("upload interrupted: cannot reach the service"));
     xhr.onload = () => {
-      if (xhr.status < 300) return resolve(JSON.parse(xhr.responseText));
+      if (xhr.status < 300) return resolve(xhr.responseText ? JSON.parse(xhr.responseText) : null);
       if (xhr.status === 401) dispatchEvent(new Event("api-key-required"));
       let problem = {};
       try {
@@ -176,7 +175,7 @@ export function uploadDataset(file, onProgress) {
       }
       reject(new ApiError(xhr.status, problem));
     };
-    xhr.send(file);
+    xhr.send(body);
   });
 }
 

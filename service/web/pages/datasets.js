@@ -1,8 +1,9 @@
 // The list of data sets, and uploads.
 
-import { get, uploadDataset } from "../lib/api.js";
+import { get } from "../lib/api.js";
 import { h, relativeTime, table, toast } from "../lib/dom.js";
 import { bytes, number, plural } from "../lib/format.js";
+import { uploadDataset } from "../lib/uploads.js";
 
 export const title = "Data sets";
 
