@@ -13,7 +13,7 @@ def upgrade() -> None:
         op.add_column("datasets", sa.Column(name, sa.String()))
     op.add_column("datasets", sa.Column("provenance", sa.JSON()))
     op.create_index("uq_datasets_series", "datasets", ["series", "version"], unique=True)
-    op.create_index("uq_datasets_idempotency_key", "datasets", ["tenant", "idempotency_key"], unique=True)
+    op.create_index("uq_datasets_idempotency_key", "datasets", ["idempotency_key", "tenant"], unique=True)
     op.create_table(
         "connections",
         sa.Column("id", sa.String(), nullable=False),

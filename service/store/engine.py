@@ -111,10 +111,11 @@ class Database:
                     connection.execute(_NOTIFY)
 
     @contextmanager
-    def reading(self, tenant: str | None = None, *, once: bool = False) -> Iterator[Connection]:
+    def reading(self, tenant: str | None = None, *, once: bool = False, prompt: bool = False) -> Iterator[Connection]:
         """A read-only connection: to one tenant's rows, or (None) to those of all tenants.
 
-        `once`: for a single statement, without a transaction: one round trip instead of three.
+        `once`: for a single statement, without a transaction: one round trip instead of three. `prompt`: times out
+        within seconds.
         Raises Unavailable when the database cannot be reached.
         """
         options: dict[str, Any] = {TENANT_OPTION: tenant}
@@ -122,7 +123,7 @@ class Database:
             # READ COMMITTED gives each statement its own snapshot anyway: autocommit saves two round trips.
             options["isolation_level"] = "AUTOCOMMIT"
         with translate_errors(), self._engine.connect() as connection:
-            self._set_timeout(connection)
+            self._set_timeout(connection, prompt=prompt)
             yield connection.execution_options(**options)
 
     def _set_timeout(self, connection: Connection, *, prompt: bool = False) -> None:

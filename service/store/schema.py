@@ -65,7 +65,7 @@ datasets = Table(
     UniqueConstraint("tenant", "sha256", "options"),
     Index(None, "tenant", "id"),
     Index("uq_datasets_series", "series", "version", unique=True),
-    Index("uq_datasets_idempotency_key", "tenant", "idempotency_key", unique=True),
+    Index("uq_datasets_idempotency_key", "idempotency_key", "tenant", unique=True),
     # Covering index for sums: rows may take megabytes.
     Index("ix_datasets_bytes", "tenant", "parquet_bytes", "profile_bytes"),
 )
@@ -165,6 +165,8 @@ jobs = Table(
     Index(None, "tenant", "started_at"),
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
+Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
+Index("ix_jobs_claim_shape", jobs.c.tenant, jobs.c.shape_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 _queued = jobs.c.status == "queued"
 _demanded = jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key, jobs.c.failures
 Index(  # covering index of store/demand.py; claims look for no array_limit, so that SQLite does not use it for them
@@ -173,14 +175,8 @@ Index(  # covering index of store/demand.py; claims look for no array_limit, so 
     sqlite_where=_queued,
     postgresql_where=_queued,
 )
-
-Index(
-    "ix_jobs_parallel",
-    jobs.c.priority.desc(),
-    jobs.c.id,
-    sqlite_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
-    postgresql_where=and_(jobs.c.ranks > 1, jobs.c.status == "queued"),
-)
+_parallel = and_(jobs.c.ranks > 1, _queued)
+Index("ix_jobs_parallel", jobs.c.priority.desc(), jobs.c.id, sqlite_where=_parallel, postgresql_where=_parallel)
 
 epochs = Table(
     "epochs",

@@ -38,6 +38,7 @@ CHANGES_NOTHING = {
     "replay_early_stopping",
     "replay_sweep",
 }
+UPLOADS = {"list_uploads", "get_upload", "delete_upload"}  # of those who upload: they show where to write
 SPEC = {"data": {"kind": "synthetic", "rows": 100}}
 BODIES: dict[str, Any] = {
     "create_job": SPEC,
@@ -54,6 +55,7 @@ BODIES: dict[str, Any] = {
     "predict_by_model": {"rows": [{"x0": 1.0}]},
     "measure_drift": {"rows": [{"x0": 1.0}]},
     "create_sweep": {"base": SPEC, "replicates": 2},
+    "start_upload": {"name": "table", "size_bytes": 12},
 }
 
 
@@ -68,14 +70,17 @@ class Operation:
     @property
     def scope(self) -> Scope:
         """The scope that it requires."""
+        if self.id in UPLOADS:
+            return Scope.submit
         if self.method == "DELETE" or self.id == "get_metrics":
             return Scope.admin
         return Scope.read if self.method == "GET" or self.id in CHANGES_NOTHING else Scope.submit
 
     def ask(self, client: TestClient, ids: dict[str, str], key: str | None, **headers: str) -> httpx2.Response:
         sent = {**headers, **({} if key is None else {"Authorization": f"Bearer {key}"})}
-        path = self.path.format_map({"kind": "best", "version": 1, "alias": "champion", **ids})
-        body = {"content": b"a,b\n1,2\n3,4\n"} if self.id == "create_dataset" else {"json": BODIES.get(self.id)}
+        path = self.path.format_map({"kind": "best", "version": 1, "alias": "champion", "number": 1, **ids})
+        is_file = self.id in ("create_dataset", "put_upload_part")
+        body = {"content": b"a,b\n1,2\n3,4\n"} if is_file else {"json": BODIES.get(self.id)}
         return client.request(self.method, path, headers=sent, **body)  # type: ignore[no-any-return]
 
 
@@ -106,10 +111,12 @@ def key(database: Database) -> Maker:
 
 @pytest.fixture
 def ids(client: TestClient, job_factory: JobFactory) -> dict[str, str]:
-    """Ids of a job with a checkpoint, a sweep, a data set and a model of the default tenant, created before any key."""
+    """Ids of a job with a checkpoint, a sweep, a data set, an upload and a model of the default tenant, created before
+    any key."""
     dataset = client.post("/v1/datasets", content=b"a,b\n1,x\n2,y\n").json()
     found = {"job_id": job_factory.trained().job_id, "sweep_id": job_factory.swept().id, "dataset_id": dataset["id"]}
     made = client.post("/v1/models", json={"name": "our-model", "from": {"job": found["job_id"]}}).json()
+    found["upload_id"] = client.post("/v1/datasets/uploads", json=BODIES["start_upload"]).json()["id"]
     found |= {"name": made["model"], "model": made["model"], "job": found["job_id"]}
     time.sleep(0.5)  # until the cache of open access has expired
     return found

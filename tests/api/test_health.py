@@ -16,7 +16,7 @@ from service.api.app import create_app
 from service.api.live import single_flight
 from service.artifacts import Artifacts
 from service.settings import Settings
-from service.store import migrations, workers
+from service.store import migrations, postgres_connection, workers
 from service.store.engine import Database
 from service.store.schema import schema_compatibility
 from tests.api.conftest import CoinPredictor, both_databases
@@ -96,8 +96,9 @@ postgres_only = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
 @postgres_only
 def test_with_a_read_only_database_a_server_is_not_ready_and_refuses_jobs(
-    client: TestClient, database_url: str, postgres: str
+    client: TestClient, database_url: str, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(postgres_connection, "IDLE_SECONDS", 0.0)  # connections that break are found at once
     with read_only(postgres, database_url):
         ready = client.get("/readyz")
         posted = client.post("/v1/jobs", json=REFERENCE)

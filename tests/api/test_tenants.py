@@ -19,7 +19,14 @@ __all__ = ["ids", "key"]
 
 def test_objects_of_other_tenants_are_a_404(app: FastAPI, client: TestClient, ids: dict[str, str], key: Maker) -> None:
     theirs = key("other", Scope.admin)
-    nothing = {"job_id": "job_0", "sweep_id": "swp_0", "dataset_id": "ds_0", "name": "no-model", "model": "no-model"}
+    nothing = {
+        "job_id": "job_0",
+        "sweep_id": "swp_0",
+        "dataset_id": "ds_0",
+        "upload_id": "up_0",
+        "name": "no-model",
+        "model": "no-model",
+    }
     nothing["job"] = nothing["job_id"]
 
     for operation in operations(app):

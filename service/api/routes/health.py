@@ -59,7 +59,7 @@ async def get_readiness(state: PublicState) -> Readiness:
 
 
 def _check(state: AppState) -> Readiness:
-    with state.database.reading() as connection:
+    with state.database.reading(prompt=True) as connection:
         migrations.check(connection)
         if not is_writable(connection):
             raise Unavailable("the database takes no writes: it is read-only")
