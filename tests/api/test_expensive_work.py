@@ -147,7 +147,7 @@ def test_planning_jobs_takes_no_thread_from_short_requests(app: FastAPI, job_fac
     spec = b'{"data": {"kind": "synthetic"}}'
 
     with serving(app) as (_, url), ExitStack() as stack:
-        for _ in range(planning.per_tenant):
+        for _ in range(planning._slots.per_tenant):
             stack.enter_context(held_slot(planning, "default"))
         with connections(url) as clients:
             for path, body in (("", spec), ("/plan", spec), (f"/{known}/fork", b"{}")):
@@ -163,7 +163,7 @@ def test_every_kind_of_work_leaves_slots_to_other_tenants(app: FastAPI) -> None:
 
     for limiter in limiters:
         with ExitStack() as stack:
-            for _ in range(limiter.per_tenant):
+            for _ in range(limiter._slots.per_tenant):
                 stack.enter_context(held_slot(limiter, "greedy"))
             stack.enter_context(held_slot(limiter, "other"))
     assert len(limiters) == 7

@@ -87,6 +87,6 @@ def processes() -> list[int]:
 
 
 def peak(pid: int) -> int:
-    """The most memory in bytes that a process ever held."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    """The most memory in bytes that a process ever held; 0 for one that has ended and was not waited for."""
+    _, _, found = Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")
+    return int(found.split()[0]) * 1024 if found else 0
