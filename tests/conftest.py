@@ -38,7 +38,9 @@ E2E = [
         "reports/test_loss_intervals.py",
         "worker/test_trainer_folds.py",
         "worker/test_trainer_predictions.py",
+        "worker/test_trainer_streamed.py",
         "api/test_calibrated_predictions.py",
+        "api/test_client_transfers.py",
         "api/test_dataset_files.py",
         "api/test_dataset_references.py",
         "api/test_dataset_uploads.py",
@@ -53,6 +55,7 @@ E2E = [
         "api/test_retraining.py",
         "api/test_shadow_predictions.py",
         "api/test_upload_formats.py",
+        "api/test_uploads_in_parts.py",
     )
 ]
 POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)

@@ -50,7 +50,7 @@ def assert_resumed(job: Resolved, undisturbed: Any, start: ResumePoint | None, r
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(arrays(), st.data())
 def test_members_resumed_within_epochs_are_bit_identical_to_uninterrupted_ones(
     jobs: list[Resolved], data: st.DataObject
