@@ -88,7 +88,7 @@ class UploadState(Upload):
     summary="Start or resume an upload in parts",
     response_description="The upload.",
     responses={
-        **problems(409, 413),
+        **problems(400, 409, 413, 415),
         200: {
             "model": UploadState,
             "description": "An upload of the same bytes, or their data set, was there already.",
