@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from service.errors import Unavailable
 from service.store.jobs import gangs
 from service.store.jobs.claim_order import UNLIMITED
 from service.store.jobs.gangs import Dissolved, Member, Reservation, Start
@@ -86,7 +87,10 @@ class GangMember:
         if len(start.own) == start.claim.spec.devices or host is None:
             return LOOPBACK
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))  # sends nothing: finds the route
+            try:
+                probe.connect((host, 9))  # sends nothing: finds the route
+            except OSError as error:
+                raise Unavailable(f"the database's host {host} has no address: {error.strerror or error}") from error
             return str(probe.getsockname()[0])
 
     def _member(self, trainers: Sequence[TrainerHandle], free: Sequence[TrainerHandle]) -> Member:

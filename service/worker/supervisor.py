@@ -261,7 +261,7 @@ class Supervisor:
                 trainer.pipe.send(STOP)
         deadline = time.monotonic() + self._settings.drain_seconds
         while any(trainer.process.is_alive() for trainer in self._trainers) and time.monotonic() < deadline:
-            with suppress(Unavailable, StorageError):
+            with suppress(Unavailable, StorageError, SchemaMismatch):
                 self._keep_leases()
             pipes.wait([trainer.process.sentinel for trainer in self._trainers], timeout=REAP_SECONDS / 4)
         for trainer in self._trainers:

@@ -106,7 +106,6 @@ class Trainer:
         """
         self._database, self._artifacts, self._pipe, self._progress = database, artifacts, pipe, progress
         self._policy = policy
-        self._interruption = Interruption(pipe, policy.drain_seconds, policy.save_seconds)
         self._superseded = SupersededCheckpoints(artifacts, policy.superseded_bytes)
         self._prepared_cache = PreparedCache() if prepared is None else prepared
         self.device = device
@@ -115,6 +114,7 @@ class Trainer:
         """Train these jobs, which share a key, as one array, each on its own rows; `task`: of a job on several devices,
         which this trainer leads."""
         device = self._device_of(claims[0])
+        self._interruption = Interruption(self._pipe, self._policy.drain_seconds, self._policy.save_seconds)
         files = CheckpointFiles(self._artifacts, self._superseded, self._policy.keep)
         recorder = Recorder(self._database, files, str(device), claims, self._policy.save_seconds, self._progress)
         try:

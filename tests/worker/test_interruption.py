@@ -70,6 +70,21 @@ def test_a_short_notice_interrupts_the_epoch_and_the_job_resumes_within_it(
     assert states(database, interrupted.id) == {CheckpointKind.state}
 
 
+def test_a_trainer_that_released_its_jobs_trains_the_next_ones_to_their_end(
+    database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection]
+) -> None:
+    released = submit(database, **LONG_EPOCHS)
+    trainer = hurried(database, artifacts, pipe[1], notice=0.0)
+    pipe[0].send(STOP)
+    trainer.run(claim(database))
+    assert job(database, released.id).status is Status.queued
+    pipe[1].recv()
+
+    trainer.run(claim(database))
+
+    assert job(database, released.id).status is Status.succeeded
+
+
 def test_a_long_notice_lets_the_epoch_end(
     database: Database, artifacts: Artifacts, pipe: tuple[Connection, Connection]
 ) -> None:
