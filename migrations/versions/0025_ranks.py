@@ -11,9 +11,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("ranks", sa.Integer(), server_default="1", nullable=False))
     op.add_column("jobs", sa.Column("rendezvous", sa.String()))
     queued = sa.text("ranks > 1 AND status = 'queued'")
-    op.create_index(
-        "ix_jobs_parallel", "jobs", [sa.text("priority DESC"), "id"], sqlite_where=queued, postgresql_where=queued
-    )
+    op.create_index("ix_jobs_parallel", "jobs", ["status", "ranks"], sqlite_where=queued, postgresql_where=queued)
     op.create_table(
         "gang_members",
         sa.Column("job_id", sa.String(), nullable=False),

@@ -176,7 +176,7 @@ Index(  # covering index of store/demand.py; claims look for no array_limit, so 
     postgresql_where=_queued,
 )
 _parallel = and_(jobs.c.ranks > 1, _queued)
-Index("ix_jobs_parallel", jobs.c.priority.desc(), jobs.c.id, sqlite_where=_parallel, postgresql_where=_parallel)
+Index("ix_jobs_parallel", jobs.c.status, jobs.c.ranks, sqlite_where=_parallel, postgresql_where=_parallel)
 
 epochs = Table(
     "epochs",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from sqlalchemy import event, text
 
 from service.domain.status import Status
 from service.store import workers
@@ -166,3 +168,17 @@ def test_ordinary_claims_leave_jobs_that_need_a_gang(database: Database) -> None
     small = submit(database)
 
     assert [each.job_id for each in claim(database, width=4)] == [small.id]
+
+
+def test_looking_for_work_does_not_scan_the_queue(database: Database) -> None:
+    submit(database)
+    asked: list[tuple[str, Any]] = []
+    event.listen(database._engine, "before_cursor_execute", lambda _c, _k, sql, values, *_: asked.append((sql, values)))
+    with database.reading() as connection:
+        assert not gangs.has_work(connection, "wrk_1")
+        found = [(sql, values) for sql, values in asked if "FROM jobs" in sql]
+        if not database.is_sqlite:  # a few rows would be scanned
+            connection.execute(text("SET LOCAL enable_seqscan = off"))
+        how = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+        plans = [str(row) for sql, values in found for row in connection.exec_driver_sql(f"{how} {sql}", values)]
+    assert any("ix_jobs_parallel" in plan for plan in plans)

@@ -13,7 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import and_, case, delete, func, insert, literal, literal_column, or_, select, update
 
 from service.domain.status import Status
 from service.store.engine import lease_clock
@@ -73,10 +73,13 @@ class Start:
 
 Step = Reservation | Dissolved | Start | None
 
+# Literals, not parameters: planners then know that the partial index `ix_jobs_parallel` has all of these jobs.
+_WAITING = jobs.c.status == literal_column(f"'{Status.queued.value}'"), jobs.c.ranks > literal_column("1")
+
 
 def has_work(connection: Connection, worker: str) -> bool:
     """Whether a job waits for several devices, or the worker is a member of a gang; takes no lock."""
-    waiting = select(literal(1)).where(jobs.c.status == Status.queued, jobs.c.ranks > 1)
+    waiting = select(literal(1)).where(*_WAITING)
     own = select(literal(1)).where(gang_members.c.worker == worker)
     return any(connection.scalar(query.limit(1)) for query in (waiting, own))
 
@@ -118,7 +121,7 @@ def _candidate(connection: Connection, by: Member, skipped: Collection[str]) -> 
 
     Jobs of higher priority of its tenant go first.
     """
-    waiting = jobs.c.status == Status.queued, jobs.c.ranks > 1, jobs.c.id.not_in(list(skipped))
+    waiting = *_WAITING, jobs.c.id.not_in(list(skipped))
     other = jobs.alias()
     ahead = (
         select(literal(1))
