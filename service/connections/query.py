@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import UTC, date, datetime
 from datetime import time as clock
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -19,9 +19,13 @@ from service.connections.addresses import resolve
 from service.connections.messages import QUERY_FILE, Fetched, FetchedFile, FetchRequest, OpenConnection
 from service.errors import InvalidData, SourceError, TooLarge
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _log = logging.getLogger(__name__)
 
 BATCH_ROWS = 2_000
+BATCH_BYTES = 4 * 1024**2  # about so much of the rows is in memory at once
 CONNECT_SECONDS = 10
 DEFAULT_PORT = 5432
 TCP = {"connect_timeout": CONNECT_SECONDS, "keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 30_000}
@@ -38,8 +42,11 @@ def read_rows(request: FetchRequest) -> Fetched:
     Raises InvalidData saying what is wrong with the query, TooLarge beyond a limit, SourceError, OSError for the disk.
     """
     try:
-        with _connected(request.connection) as connection, connection.transaction():
-            connection.execute(_TIMEOUTS, [f"{request.limits.seconds * 1_000:.0f}"])
+        with (
+            _connected(request.connection) as connection,
+            connection.transaction(force_rollback=True),
+        ):  # also undoes SET and NOTIFY
+            _set_timeouts(connection, request.limits.seconds)
             return Fetched(files=[] if request.query is None else [_read(connection, request, request.query)])
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         if isinstance(error, psycopg.errors.QueryCanceled):
@@ -78,15 +85,12 @@ def _read(connection: psycopg.Connection[tuple[Any, ...]], request: FetchRequest
     digest, size, rows, deadline = hashlib.sha256(), 0, 0, time.monotonic() + limits.seconds
     # A server-side cursor takes one statement, which reads: no list of statements, no INSERT, no COPY.
     with connection.cursor("bestepoch") as cursor, local.open("wb") as target:
-        cursor.itersize = BATCH_ROWS
         cursor.execute(query.encode())
         names = _names(cursor)
-        for row in cursor:
+        for row in _rows(connection, cursor, deadline):
             rows += 1
             if rows > limits.rows:
                 raise TooLarge(f"the query has more than {limits.rows:,} rows, the limit of this server")
-            if rows % BATCH_ROWS == 0 and time.monotonic() > deadline:  # the server's limit is one of each batch
-                raise InvalidData(_too_slow(request))
             line = to_json(dict(zip(names, map(_value, names, row), strict=True)), inf_nan_mode="null") + b"\n"
             size += len(line)
             if size > limits.size_bytes:
@@ -96,6 +100,30 @@ def _read(connection: psycopg.Connection[tuple[Any, ...]], request: FetchRequest
     if not rows:
         raise InvalidData("the query has no rows")
     return FetchedFile(path=QUERY_FILE, size_bytes=size, sha256=digest.hexdigest(), local=local)
+
+
+def _rows(
+    connection: psycopg.Connection[tuple[Any, ...]], cursor: psycopg.ServerCursor[Any], deadline: float
+) -> Iterator[tuple[Any, ...]]:
+    """The rows, in batches of about BATCH_BYTES; raises QueryCanceled after the deadline.
+
+    The timeouts are set before each batch, for what is left: the query itself may have changed them.
+    """
+    count = 1
+    while True:
+        left = deadline - time.monotonic()
+        if left < 0.001:
+            raise psycopg.errors.QueryCanceled
+        _set_timeouts(connection, left)
+        batch = cursor.fetchmany(count)
+        yield from batch
+        if len(batch) < count:
+            return
+        count = min(BATCH_ROWS, max(1, count * BATCH_BYTES // max(len(repr(batch)), 1)))
+
+
+def _set_timeouts(connection: psycopg.Connection[tuple[Any, ...]], seconds: float) -> None:
+    connection.execute(_TIMEOUTS, [f"{seconds * 1_000:.0f}"])
 
 
 def _names(cursor: psycopg.ServerCursor[Any]) -> list[str]:

@@ -86,6 +86,10 @@ def test_what_is_no_query_is_refused_and_changes_nothing(
         ({"seconds": 1.0, "rows": 10**9, "size_bytes": 10**9},
          "SELECT n, set_config('statement_timeout', '0', true) FROM generate_series(1, 100000000) n",
          InvalidData, "longer than 1 seconds"),
+        ({"seconds": 1.0},
+         "SELECT i, set_config('statement_timeout', '0', true), CASE WHEN i > 5 THEN pg_sleep(20)::text END AS slept "
+         "FROM generate_series(1, 10) i",
+         InvalidData, "longer than 1 seconds"),
     ],
 )  # fmt: skip
 def test_a_query_has_limits(
