@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from service.worker.protocol import SharedNumber, ToTrainer, TrainerConfig
 
 STOP_SECONDS = 1.0  # until an idle trainer is killed
+START_TRIES, START_SECONDS = 10, 0.2
 
 
 @dataclass
@@ -94,9 +96,20 @@ def start(context: ForkServerContext | SpawnContext, config: TrainerConfig, busy
     pipe, trainers_end = context.Pipe()
     progress = new_progress_counter(context)
     process = context.Process(target=_train, args=(trainers_end, config, progress, busy), daemon=True)
-    process.start()
+    _start(process)
     trainers_end.close()
     return TrainerHandle(config, process, pipe, Watchdog(progress))
+
+
+def _start(process: BaseProcess) -> None:
+    for left in reversed(range(START_TRIES)):
+        try:
+            process.start()
+            return
+        except (EOFError, ConnectionError):  # the fork server was killed just now; another try starts a new one
+            if not left:
+                raise
+            time.sleep(START_SECONDS)
 
 
 def start_temporary(
