@@ -11,15 +11,16 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from service.artifacts.durable import fsync, storage_errors
 from service.artifacts.hashing import sha256_of
 from service.artifacts.locks import is_locked, locked_file, locked_folder
-from service.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+PLACE = "the cache of artifacts"  # in messages
 
 IN_USE_SECONDS = 600.0  # after its last use a file is not evicted: a process may be about to open it
 TOUCH_SECONDS = 60.0  # between two updates of a file's time of use
@@ -39,7 +40,7 @@ class FileCache:
         self._files, self._scratch, self._max_bytes = folder / "files", folder / "tmp", max_bytes
         self._verified: dict[str, tuple[int, int]] = {}  # SHA-256 -> inode and size of a file that had it
         self._unscanned = max_bytes  # bytes added since the last scan; the first file causes one
-        with _storage_errors():
+        with storage_errors(PLACE):
             self._files.mkdir(parents=True, exist_ok=True)
             self._scratch.mkdir(exist_ok=True)
             self._remove_leftovers()
@@ -51,7 +52,7 @@ class FileCache:
         process fetches a file while others wait for it. Raises StorageError, and what `fetch` raises.
         """
         target = self._files / sha256[:2] / sha256
-        with _storage_errors():
+        with storage_errors(PLACE):
             if self._is_intact(target):
                 return target
             target.parent.mkdir(exist_ok=True)
@@ -92,7 +93,7 @@ class FileCache:
             if found is None:
                 return False
             if found == sha256:
-                _fsync(partial)
+                fsync(partial)
                 return True
             log.warning("the artifact store sent a file with the SHA-256 %s instead of %s", found, sha256)
         return False
@@ -142,7 +143,7 @@ class FileCache:
     def scratch(self) -> Iterator[Path]:
         """A temporary folder, removed at the end."""
         folder = self._scratch / secrets.token_hex(16)
-        with _storage_errors():
+        with storage_errors(PLACE):
             folder.mkdir()
             try:
                 with locked_folder(folder):
@@ -162,19 +163,3 @@ class FileCache:
 def _identity(path: Path) -> tuple[int, int]:
     stat = path.stat()
     return stat.st_ino, stat.st_size
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"the cache of artifacts could not write: {error.strerror or error}") from error

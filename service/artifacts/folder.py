@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import shutil
 import tempfile
@@ -11,15 +10,16 @@ from contextlib import contextmanager, suppress
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
+from service.artifacts.durable import fsync, storage_errors
 from service.artifacts.hashing import sha256_of
 from service.artifacts.interface import CHUNK_BYTES, DEPLOYMENT_ID, FOLDERS, TRASH, UPLOADS, Artifacts, File, checked
-from service.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 log = logging.getLogger(__name__)
+PLACE = "the artifact store"  # in messages
 
 SCRATCH = "tmp"
 
@@ -40,7 +40,7 @@ class FolderArtifacts(Artifacts):
 
     def size(self, key: str) -> int | None:
         """See Artifacts."""
-        with _storage_errors():
+        with storage_errors(PLACE):
             try:
                 return self.path(key).stat().st_size
             except FileNotFoundError:
@@ -56,7 +56,7 @@ class FolderArtifacts(Artifacts):
 
     def put(self, key: str, data: bytes, *, replace: bool = False) -> None:
         """Store `data` atomically: write, fsync, rename, fsync the folder; raises StorageError, with no effect."""
-        with _storage_errors():
+        with storage_errors(PLACE):
             source = self._new_scratch_path()
             try:
                 with source.open("xb") as file:  # not mkstemp, which ignores the umask
@@ -68,13 +68,13 @@ class FolderArtifacts(Artifacts):
     def adopt(self, source: Path, key: str, *, replace: bool = False) -> None:
         """Move a file from `scratch()` to `key`, as durably as `put`; raises StorageError."""
         target = self.path(key)
-        with _storage_errors():
+        with storage_errors(PLACE):
             new = [folder for folder in target.parents if not folder.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
-            _fsync(source)
+            fsync(source)
             source.replace(target)
             for folder in (target.parent, *(folder.parent for folder in new)):
-                _fsync(folder)
+                fsync(folder)
 
     def delete(self, key: str) -> bool:
         """Delete this key's file if it exists, and its folder if empty; returns whether it no longer exists.
@@ -111,7 +111,7 @@ class FolderArtifacts(Artifacts):
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A temporary folder on the same file system, for `adopt`; removed at the end."""
-        with _storage_errors():
+        with storage_errors(PLACE):
             folder = self._new_scratch_path()
             folder.mkdir()
             try:
@@ -137,7 +137,7 @@ class FolderArtifacts(Artifacts):
             yield from self._glob(f"{TRASH}/{kind}/*/*")
 
     def _glob(self, pattern: str) -> Iterator[File]:
-        with _storage_errors():
+        with storage_errors(PLACE):
             for path in self.root.glob(pattern):
                 with suppress(FileNotFoundError):  # removed meanwhile
                     stat = path.stat()
@@ -146,7 +146,7 @@ class FolderArtifacts(Artifacts):
 
     def unfinished(self) -> list[str]:
         """Names in the scratch folder: files being written, or left by killed processes. Raises StorageError."""
-        with _storage_errors():
+        with storage_errors(PLACE):
             return [f"{SCRATCH}/{path.name}" for path in self._scratch.iterdir()]
 
     def remove_unfinished(self, name: str) -> bool:
@@ -163,7 +163,7 @@ class FolderArtifacts(Artifacts):
 
     def deployment_id(self) -> str | None:
         """The deployment id stored in the folder; None if there is none yet. Raises StorageError."""
-        with _storage_errors():
+        with storage_errors(PLACE):
             try:
                 return self.path(DEPLOYMENT_ID).read_text().strip()
             except FileNotFoundError:
@@ -187,21 +187,5 @@ class FolderArtifacts(Artifacts):
 
     def check(self) -> None:
         """Raise StorageError if the folder is not writable."""
-        with _storage_errors(), tempfile.TemporaryFile(dir=self._scratch) as file:
+        with storage_errors(PLACE), tempfile.TemporaryFile(dir=self._scratch) as file:
             file.write(b"x")
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"the artifact store could not write: {error.strerror or error}") from error
