@@ -18,19 +18,9 @@ from service.artifacts import retries as retries_module
 from service.artifacts.objects import PART_BYTES
 from service.errors import Misconfigured, StorageError, Unavailable
 from tests.artifacts.store_tests import KEY, LARGE, ObjectStoreTests, read, sha256
-from tests.object_store import BUCKET, ENVIRONMENT, FAULTS, FaultProxy, Outage, at_random, s3_port
+from tests.object_store import BUCKET, ENVIRONMENT, FAULTS, FaultProxy, Outage, at_random
 
 Open = Callable[[], Artifacts]
-
-
-@pytest.fixture
-def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A proxy before the server that injects no faults yet."""
-    proxy = FaultProxy(s3_port())
-    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": proxy.url}.items():
-        monkeypatch.setenv(name, value)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture

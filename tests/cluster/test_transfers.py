@@ -23,19 +23,10 @@ from service.settings import Settings
 from service.store import keys
 from service.store.engine import Database
 from tests.api.conftest import CoinPredictor, serving
-from tests.object_store import BUCKET, ENVIRONMENT, FaultProxy, s3_port
+from tests.object_store import BUCKET, FaultProxy
 
 PART = 1024**2
 CSV = b"number,kind\n" + b"".join(b"%d,%s\n" % (n, b"ab"[n % 2 : n % 2 + 1]) for n in range(400_000))
-
-
-@pytest.fixture
-def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    proxy = FaultProxy(s3_port())
-    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": proxy.url}.items():
-        monkeypatch.setenv(name, value)
-    yield proxy
-    proxy.close()
 
 
 @pytest.fixture
