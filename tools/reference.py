@@ -197,7 +197,7 @@ def event() -> str:
 def make_targets() -> str:
     """The targets of the Makefile, as `make help` lists them."""
     text = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
-    found = re.findall(r"^([a-z][a-z-]*):[^#\n]*## (.+)$", text, re.MULTILINE)
+    found = re.findall(r"^([a-z][a-z0-9-]*):[^#\n]*## (.+)$", text, re.MULTILINE)
     return table(("command", "description"), ((f"`make {name}`", description) for name, description in found))
 
 
