@@ -53,6 +53,7 @@ E2E = [
         "api/test_models_of_sweeps.py",
         "api/test_openapi.py",
         "api/test_retraining.py",
+        "api/test_retraining_reports.py",
         "api/test_shadow_predictions.py",
         "api/test_upload_formats.py",
         "api/test_uploads_in_parts.py",
