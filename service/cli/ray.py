@@ -92,12 +92,12 @@ def _connect(address: str, *options: Any) -> RayWorkers:
 
 
 def _arrays(database: Database, settings: Settings, pool: Pool) -> int:
-    """Queued and running arrays that such workers train."""
+    """Trainers of such workers that would be busy if there were enough."""
     from service.store import demand
 
     with database.reading() as connection:
         found = demand.read(connection, pool, width=settings.array_width, max_running=settings.max_running_jobs)
-    return found.queued_arrays + found.running_arrays
+    return found.trainers
 
 
 def _reconcile(workers: RayWorkers, states: list[ActorState], wanted: int, database: Database) -> None:

@@ -272,7 +272,7 @@ def test_keda_reads_the_demand_for_the_workers_that_it_starts() -> None:
         assert url.netloc == f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc:8000"
         assert url.path == "/v1/demand"
         assert trigger["metadata"]["authMode"] == "bearer"
-        assert trigger["metadata"]["valueLocation"] == "arrays"
+        assert trigger["metadata"]["valueLocation"] == "trainers"
         assert trigger["authenticationRef"] == {"name": "bestepoch-demand"}
 
     assert secret == {"parameter": "token", "name": "bestepoch-demand", "key": "api-key"}
