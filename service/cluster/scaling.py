@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-SILENT_SECONDS = 30.0  # an actor that is not needed, and whose worker sends no heartbeats, is removed after so long
+SILENT_SECONDS = 60.0  # an actor that is not needed, and whose worker sends no heartbeats, is removed after so long
 
 
 class Scaling:
