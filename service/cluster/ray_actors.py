@@ -10,7 +10,6 @@ import logging
 import re
 import socket
 import threading
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +104,10 @@ class RayWorkers:
             log.debug("%s does not answer: %s", name, error)
             answer = None
         self._asked.pop(name, None)
-        return None if answer is None else ActorState(name, *answer, answered=True, heard_at=time.monotonic())
+        if answer is None:
+            return None
+        hostname, pid, starts, stopping, stopped = answer
+        return ActorState(name, hostname, pid, starts, stopping, stopped, answered=True)
 
     def start(self, taken: Collection[str]) -> str:
         """Start an actor; Ray places it, and asks its autoscaler for a node if none has room."""
