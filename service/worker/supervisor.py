@@ -82,7 +82,7 @@ class Supervisor:
         """
         log.info("starting %d trainers", len(self._trainers))
         try:
-            while not (stop.is_set() or self._claimer.is_done(any(not trainer.free for trainer in self._trainers))):
+            while not (stop.is_set() or self._is_done()):
                 self._listen(LISTEN_SECONDS)
                 self._busy.value = sum(trainer.busy for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
@@ -111,6 +111,10 @@ class Supervisor:
             if self._prepared_files is not None:
                 self._prepared_files.close()
         log.info("stopped")
+
+    def _is_done(self) -> bool:
+        busy = any(not trainer.free for trainer in self._trainers)
+        return self._claimer.is_done(busy=busy, reserved=self._gang.active)
 
     def _keep_leases(self) -> None:
         now = time.monotonic()
@@ -199,8 +203,11 @@ class Supervisor:
 
     def _claim_as_gang(self, free: list[TrainerHandle]) -> list[TrainerHandle]:
         """Go on with a job on more devices than are free here; returns the trainers that are free for other jobs."""
+        if self._claimer.jobs_left == 0 and not self._gang.active:
+            return free
         found = self._gang.step(self._trainers, free)
         if isinstance(found, Start):
+            self._claimer.count(found)
             return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
         return free if found is None else free[found.kept :]
 

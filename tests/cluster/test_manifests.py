@@ -87,12 +87,14 @@ def test_selectors_find_the_pods_that_they_are_meant_for(overlay: str) -> None:
         assert found(each["spec"]["selector"]["matchLabels"]) == {"bestepoch-api"}
     for name, policy in of_kind(overlay, "NetworkPolicy").items():
         selected = found(policy["spec"]["podSelector"].get("matchLabels", {}))
-        assert selected == ({"bestepoch-api"} if name.endswith("-to-api") else set(labels)), name
+        own = {"-to-api": {"bestepoch-api"}, "-to-workers": {each for each in labels if "worker" in each}}
+        assert selected == next((pods for end, pods in own.items() if name.endswith(end)), set(labels)), name
 
 
 @each_overlay
 def test_the_network_is_closed_but_for_what_the_service_needs(overlay: str) -> None:
     policies = of_kind(overlay, "NetworkPolicy")
+    among_workers = policies.pop("workers-to-workers")["spec"]
     ingress = [rule for each in policies.values() for rule in each["spec"].get("ingress", [])]
     egress = {
         port["port"] for each in policies.values() for rule in each["spec"].get("egress", []) for port in rule["ports"]
@@ -101,6 +103,9 @@ def test_the_network_is_closed_but_for_what_the_service_needs(overlay: str) -> N
     assert policies["default-deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     assert all(rule["ports"] == [{"port": "http"}] and rule["from"] for rule in ingress)
     assert egress == {53, 5432, 443}
+    ((ingoing,), (outgoing,)) = among_workers["ingress"], among_workers["egress"]
+    assert ingoing["from"] == outgoing["to"] == [{"podSelector": among_workers["podSelector"]}]
+    assert ingoing["ports"] == outgoing["ports"] == [{"port": 1024, "endPort": 65535, "protocol": "TCP"}]
 
 
 @each_overlay
@@ -134,7 +139,7 @@ def test_keda_reads_the_demand_for_the_workers_that_it_starts() -> None:
         assert url.netloc == f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc:8000"
         assert url.path == "/v1/demand"
         assert trigger["metadata"]["authMode"] == "bearer"
-        assert trigger["metadata"]["valueLocation"] == "arrays"
+        assert trigger["metadata"]["valueLocation"] == "trainers"
         assert trigger["authenticationRef"] == {"name": "bestepoch-demand"}
 
     assert secret == {"parameter": "token", "name": "bestepoch-demand", "key": "api-key"}
