@@ -2,9 +2,9 @@
 
     python -m benchmarks.parallel [devices] [repetitions] [batch size]
 
-The network is 100-1024-1024-2 on batches of 256, as in `benchmarks.graph`, with batch normalization `local`. One device,
-several that exchange by gloo, and several by shared memory take turns; the ratios are those of the medians. Measure on
-an idle machine with as many cores as devices.
+The network is 100-1024-1024-2 on batches of 256, as in `benchmarks.graph`, with batch normalization `local`. One
+device, several that exchange by gloo, and several by shared memory take turns; the ratios are those of the medians.
+Measure on an idle machine with as many cores as devices.
 """
 
 from __future__ import annotations
