@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any, TypeVar
 
@@ -192,7 +193,7 @@ class Ranks:
             if rank == self.rank:
                 rows[start:end] = own
             elif end > start:
-                self._receive(rows[start:end], rank)
+                self._run(partial(self._group.recv, [rows[start:end]], rank, 0))
         return rows
 
     def tell(self, message: Message) -> None:
@@ -226,9 +227,9 @@ class Ranks:
         except (RankLost, RuntimeError) as error:
             log.warning("a rank has left before the end: %s", error)
         finally:
-            self._group.abort()  # those who wait for this rank get an error
             if self._memory is not None:
                 self._memory.close()
+            self._group.abort()  # those who wait for this rank get an error
 
     def ask_to_stop(self) -> None:
         """By a follower: the leader stops at the end of the epoch."""
@@ -243,9 +244,6 @@ class Ranks:
         options = distributed.BroadcastOptions()
         options.rootRank, options.rootTensor = rank, 0
         self._run(lambda: self._group.broadcast([values], options))
-
-    def _receive(self, values: Tensor, rank: int) -> None:
-        self._run(lambda: self._group.recv([values], rank, 0))
 
     def _run(self, start: Callable[[], Any]) -> None:
         self._waited(lambda: start().wait())
@@ -264,8 +262,7 @@ class Ranks:
         self._messages += 1
         key = f"message/{self._messages}"
         _wait_for(self._store, key, waiting)
-        text: bytes = self._in_store(lambda: self._store.get(key))
-        return text
+        return bytes(self._in_store(lambda: self._store.get(key)))
 
     def _heard_from(self, memory: SharedMemory, waiting: Callable[[], None]) -> bytes:
         text = None

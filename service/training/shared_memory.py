@@ -77,7 +77,8 @@ class SharedMemory:
 
     def barrier(self) -> None:
         """Wait until all ranks are here; then each sees what the others have written before."""
-        self._all(True)
+        if not self._all(True):
+            raise ConnectionAbortedError("the leader has left")  # this is the start of its last message
 
     def zeros(self, rows: int, columns: int) -> Tensor | None:
         """(rows, columns) float32 in memory of all ranks; None if there is not enough."""

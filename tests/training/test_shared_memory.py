@@ -110,6 +110,17 @@ def test_messages_arrive_whole_whatever_their_length() -> None:
     assert on_ranks(3, work)[1:] == [(message, {"moments": True})] * 2
 
 
+def test_an_error_of_the_leader_ends_the_wait_of_a_follower() -> None:
+    def work(ranks: Ranks) -> None:
+        if ranks.leads:
+            raise ZeroDivisionError
+        with pytest.raises(RankLost):
+            ranks.barrier()
+
+    with pytest.raises(ZeroDivisionError):
+        on_ranks(3, work)
+
+
 def test_nothing_is_left_when_training_has_ended() -> None:
     assert all(on_ranks(2, lambda ranks: ranks.place(1024) is not None))
 
