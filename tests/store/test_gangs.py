@@ -4,44 +4,25 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import event, text
 
 from service.domain.status import Status
-from service.store import workers
 from service.store.engine import Database
 from service.store.jobs import actions, gangs, leases
 from service.store.jobs.claim import claim_jobs
 from service.store.jobs.claim_order import Claimant
-from service.store.jobs.gangs import Dissolved, Member, Reservation, Start, Step
+from service.store.jobs.gangs import Dissolved, Reservation, Start
+from tests.store.gangs import BUSY, ONE, THREE, TWO, register, step, submit_on
 from tests.store.records import CRASH, claim, job, submit
-
-DATA = {"kind": "synthetic", "rows": 100, "features": 3}
-ONE = Member("wrk_1", "cpu", trainers=1, free=1, lease_seconds=15.0, gang_seconds=60.0)
-BUSY = replace(ONE, free=0)
-TWO, THREE = replace(ONE, worker="wrk_2"), replace(ONE, worker="wrk_3")
 
 
 @pytest.fixture(autouse=True)
 def cluster(database: Database) -> None:
     """Three workers with a trainer each."""
-    now = datetime.now(UTC)
-    with database.transaction() as connection:
-        for member in (ONE, TWO, THREE):
-            info = {"id": member.worker, "hostname": "h", "pid": 1, "trainers": 1, "device": "cpu", "jobs": []}
-            workers.heartbeat(connection, workers.WorkerInfo(**info, started_at=now, seen_at=now))
-
-
-def step(database: Database, by: Member, *skipped: str) -> Step:
-    with database.transaction() as connection:
-        return gangs.step(connection, by, skipped)
-
-
-def submit_on(database: Database, devices: int, **fields: object) -> str:
-    return submit(database, data=DATA, parallel={"devices": devices}, **fields).id
+    register(database, ONE, TWO, THREE)
 
 
 def test_the_last_worker_to_be_ready_leads_and_the_others_follow(database: Database) -> None:
