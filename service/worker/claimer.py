@@ -47,6 +47,11 @@ class Claimer:
             others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
         self._leaves_seconds = LEAVES_SECONDS if others else 0.0
 
+    @property
+    def may_claim(self) -> bool:
+        """Whether its life has jobs left."""
+        return self._lifetime.jobs_left(self.stats.claimed) != 0
+
     def claim(self, device: str, idle: int, startable: tuple[int, int]) -> list[Claim]:
         """Claim an array for one of `idle` trainers, or a job on several devices: see `GangMember.startable`."""
         width = self._settings.array_width or ARRAY_WIDTHS[device]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from service import logs
 from service.domain.job import JobError
 from service.errors import SchemaMismatch, StorageError, Unavailable
+from service.spec.job import SPEC_VERSION
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
@@ -71,7 +72,7 @@ class Supervisor:
         self._started_at = datetime.now(UTC)
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
-        self._gang = GangMember(settings, database, self._id, self._claimer.subsets)
+        self._gang = GangMember(settings, database, self._id, self._claimer.subsets, self._claimer.stats)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
@@ -82,7 +83,7 @@ class Supervisor:
         """
         log.info("starting %d trainers", len(self._trainers))
         try:
-            while not (stop.is_set() or self._claimer.is_done(any(not trainer.free for trainer in self._trainers))):
+            while not (stop.is_set() or self._claimer.is_done(self._is_busy())):
                 self._listen(LISTEN_SECONDS)
                 self._busy.value = sum(trainer.busy for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
@@ -111,6 +112,10 @@ class Supervisor:
             if self._prepared_files is not None:
                 self._prepared_files.close()
         log.info("stopped")
+
+    def _is_busy(self) -> bool:
+        """Whether it trains, its trainers start, or it waits for its gang."""
+        return self._gang.active or any(not trainer.free for trainer in self._trainers)
 
     def _keep_leases(self) -> None:
         now = time.monotonic()
@@ -168,7 +173,7 @@ class Supervisor:
         """Kill trainers without progress; the next _listen() replaces them."""
         for trainer in self._trainers:
             seconds = trainer.watchdog.seconds_without_progress()
-            if trainer.busy and seconds > self._settings.stall_seconds:
+            if trainer.busy and seconds > self._gang.patience(trainer):
                 trainer.watchdog.stalled_seconds = seconds
                 trainer.process.kill()
 
@@ -199,7 +204,7 @@ class Supervisor:
 
     def _claim_as_gang(self, free: list[TrainerHandle]) -> list[TrainerHandle]:
         """Go on with a job on more devices than are free here; returns the trainers that are free for other jobs."""
-        found = self._gang.step(self._trainers, free)
+        found = self._gang.step(self._trainers, free, may_join=self._claimer.may_claim)
         if isinstance(found, Start):
             return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
         return free if found is None else free[found.kept :]
@@ -223,7 +228,9 @@ class Supervisor:
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
-            self._gang.trainers_of_all = workers.trainers_of_kind(connection, "cpu")
+            self._gang.trainers_of_all = workers.capacity(connection, "cpu").trainers(
+                self._claimer.labels, SPEC_VERSION
+            )
         self._claimer.look_for_other_class()
 
     def _reap(self) -> None:
@@ -256,6 +263,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Tell every trainer to stop at its epoch's end; kill those that take too long, and requeue their jobs."""
+        with suppress(Unavailable, StorageError):  # the others wait until the lease lapses
+            self._gang.withdraw()
         for trainer in self._trainers:
             with suppress(OSError):  # it just died: its jobs are requeued below
                 trainer.pipe.send(STOP)
@@ -264,6 +273,9 @@ class Supervisor:
             with suppress(Unavailable, StorageError, SchemaMismatch):
                 self._keep_leases()
             pipes.wait([trainer.process.sentinel for trainer in self._trainers], timeout=REAP_SECONDS / 4)
+        # Before a rank is killed: the others would record that as a crash.
+        followed = [each.following for each in self._trainers if each.following and each.process.is_alive()]
+        requeue(self._database, followed, None)
         for trainer in self._trainers:
             trainer.process.kill()
             trainer.process.join()
