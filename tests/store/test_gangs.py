@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 
 from service.domain.status import Status
 from service.store.engine import Database
@@ -15,6 +14,7 @@ from service.store.jobs import actions, gangs, leases
 from service.store.jobs.claim import claim_jobs
 from service.store.jobs.claim_order import Claimant
 from service.store.jobs.gangs import Dissolved, Reservation, Start
+from service.store.worker_tables import gang_members
 from tests.store.gangs import BUSY, ONE, THREE, TWO, register, step, submit_on
 from tests.store.records import CRASH, claim, job, submit
 
@@ -73,14 +73,15 @@ def test_jobs_of_higher_priority_go_before_a_gang(database: Database) -> None:
 
 def test_a_gang_that_is_not_ready_at_its_deadline_is_dissolved_and_skipped(database: Database) -> None:
     job_id = submit_on(database, 2)
-    hasty = replace(BUSY, gang_seconds=0.5)
-    step(database, hasty)
-    step(database, replace(hasty, worker="wrk_2"))
-    time.sleep(0.6)
+    other = replace(TWO, free=0)
+    step(database, BUSY)
+    step(database, other)
+    with database.transaction() as connection:
+        connection.execute(update(gang_members).values(deadline=0.0))
 
-    assert step(database, hasty) == Dissolved(job_id)
-    assert step(database, replace(hasty, worker="wrk_2", joined=job_id)) == Dissolved(job_id)
-    assert step(database, hasty, job_id) is None
+    assert step(database, BUSY) == Dissolved(job_id)
+    assert step(database, replace(other, joined=job_id)) == Dissolved(job_id)
+    assert step(database, BUSY, job_id) is None
     assert job(database, job_id).status == Status.queued
 
 
