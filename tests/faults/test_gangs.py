@@ -109,8 +109,8 @@ def test_a_member_that_stops_within_a_long_epoch_is_no_crash(
 
         next(each for each in team if each.pid == pid).terminate()
 
-        found = until(lambda: (now := job(database, gang)).status == Status.queued and now, SECONDS)
-        assert (found.attempt, found.failures, found.progress.epoch) == (1, 0, 0)
+        found = until(lambda: given_back(job(database, gang)), SECONDS)
+        assert (found.failures, found.progress.epoch) == (0, 0)
         with database.transaction() as connection:
             actions.cancel(connection, gang)
 
@@ -134,6 +134,11 @@ def test_a_worker_that_waits_for_its_gang_does_not_exit_as_idle(
         assert idle.wait(SECONDS) == 0
         with database.transaction() as connection:
             actions.cancel(connection, small)
+
+
+def given_back(gang: Job) -> Job | None:
+    """The job when its first attempt has ended; the worker that is left may have claimed it again."""
+    return gang if gang.status == Status.queued or gang.attempt > 1 else None
 
 
 def meets(database: Database, job_id: str) -> bool:
