@@ -7,6 +7,8 @@ TORCH_INDEX_URL ?=
 # Test processes at once: one a core, four at most.
 TEST_PROCESSES ?= auto
 PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
+# Every suite starts many processes, which need not compile the modules once more.
+export PYTHONDONTWRITEBYTECODE :=
 # Suites with targets of their own.
 SUITES := faults chaos fuzz browser generated cluster
 # What `make test-fast` runs, but for tests that are marked as slow or need Postgres.
@@ -45,8 +47,8 @@ test-fast: setup ## Run the quick tests of the core while you work, on SQLite al
 test: setup ## Run every test but those of the targets below (4 minutes)
 	$(PYTEST) -rs -m "not e2e" $(SUITES:%=--ignore tests/%)
 
-e2e: setup ## Run whole services, child processes, documents, exports, other tests on Postgres, long tests (12 minutes)
-	$(PYTEST) -rs -m e2e $(SUITES:%=--ignore tests/%)
+e2e: setup ## Run whole services, child processes, documents, exports, other tests on Postgres, long tests (19 minutes)
+	TEST_ALL_EXAMPLES=1 $(PYTEST) -rs -m "e2e or sampled" $(SUITES:%=--ignore tests/%)
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)
 	$(BIN)/pytest tests/faults -rs

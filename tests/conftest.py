@@ -30,6 +30,7 @@ E2E = [
     for place in (
         "e2e",
         "serving",
+        "connections/test_faulty_settings.py",
         "connections/test_folder.py",
         "connections/test_query.py",
         "connections/test_web.py",
@@ -43,6 +44,7 @@ E2E = [
         "api/test_client_transfers.py",
         "api/test_dataset_files.py",
         "api/test_dataset_references.py",
+        "api/test_dataset_refreshes.py",
         "api/test_dataset_uploads.py",
         "api/test_datasets.py",
         "api/test_drift.py",
@@ -53,6 +55,7 @@ E2E = [
         "api/test_models_of_sweeps.py",
         "api/test_openapi.py",
         "api/test_retraining.py",
+        "api/test_retraining_reports.py",
         "api/test_shadow_predictions.py",
         "api/test_upload_formats.py",
         "api/test_uploads_in_parts.py",

@@ -6,7 +6,6 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -73,6 +72,9 @@ def test_a_broken_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(broken_links(page)) == ["page.md: #noon", "page.md: gone.md"]
 
 
+COMMANDS = {*typer.main.get_group(app).commands}
+TARGETS = {*re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)}
+
 every_document = pytest.mark.parametrize("path", documents(), ids=name_of)
 
 
@@ -90,15 +92,12 @@ def test_what_is_not_run_says_why(path: Path) -> None:
 @every_document
 def test_every_name_in_a_document_exists(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    commands: Any = typer.main.get_command(app)
-
     files = set(re.findall(r"`((?:[a-z0-9_-]+/)+[a-z0-9_]+\.(?:py|js))`", text)) - {b.label for b in blocks(path)}
     assert not [name for name in files if not any((ROOT / folder / name).exists() for folder in ("", "service"))]
     settings = set(re.findall(r"\bBESTEPOCH_([A-Z_]+)", text)) - {"URL"}  # which is the commands' own
     assert settings <= {name.upper() for name in Settings.model_fields}
-    assert set(re.findall(r"(?:`|^|exec api )bestepoch ([a-z]+)", text, re.MULTILINE)) <= {*commands.commands}
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"`make ([a-z-]+)", text)) <= {*targets}
+    assert set(re.findall(r"(?:`|^|exec api )bestepoch ([a-z]+)", text, re.MULTILINE)) <= COMMANDS
+    assert set(re.findall(r"`make ([a-z0-9-]+)", text)) <= TARGETS
 
 
 @every_document

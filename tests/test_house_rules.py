@@ -31,6 +31,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(LINT_IMPORTS, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.e2e
 def test_no_package_imports_what_it_may_not() -> None:
     result = lint_imports(ROOT)
 
@@ -46,6 +47,7 @@ def test_every_package_has_a_contract_and_every_contract_names_packages_that_exi
     assert not [name for name in importers if not list((ROOT / "service").glob(name.replace(".", "/") + "*"))]
 
 
+@pytest.mark.e2e
 def test_the_contracts_refuse_every_import_that_they_do_not_allow(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     importers = ROOMS | {importer for allowed in ALLOWED.values() for importer in allowed}

@@ -6,19 +6,18 @@ A section lies between `<!-- generated: NAME -->` and `<!-- end -->`. A test fai
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import tempfile
-import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import typer
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
-from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic import SecretStr, TypeAdapter
 from starlette.testclient import TestClient
 
 import bestepoch
@@ -41,28 +40,11 @@ from service.spec.search import Search
 from service.spec.space import Space
 from service.spec.sweep import SweepSpec
 from service.store.engine import Database, migrate
+from tools.markdown import fields_table, model_tables, prose, table
 
 DOCS = Path(__file__).parents[1] / "docs"
 SECTION = re.compile(r"(?<=<!-- generated: )(?P<name>\w+)(?P<open> -->\n).*?(?=<!-- end -->)", re.DOTALL)
-WIDTH = 100
 TITLES = {"jobs": "Jobs", "progress": "Progress", "checkpoints": "Checkpoints", "predictions": "Predictions"}
-
-
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table; line breaks and bars in cells are made harmless."""
-    names = list(header)
-    lines = [names, ["---"] * len(names), *([_cell(cell) for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def prose(text: str) -> str:
-    """Paragraphs wrapped at 100 characters."""
-    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text.strip()))
-    return "\n\n".join(textwrap.fill(p, WIDTH, break_long_words=False, break_on_hyphens=False) for p in paragraphs)
 
 
 def settings() -> str:
@@ -179,19 +161,19 @@ def prometheus() -> str:
 
 def job_spec() -> str:
     """The fields of a job spec."""
-    return _models(JobSpec)
+    return model_tables(JobSpec)
 
 
 def sweep_request() -> str:
     """The fields of a sweep request, without those of the job spec in it."""
-    return _fields(SweepSpec.model_json_schema(), linked=False)
+    return fields_table(SweepSpec.model_json_schema(), linked=False)
 
 
 def search_request() -> str:
     """The parameters of a space, and the kinds of searches, with their fields."""
     named = {**TypeAdapter(Space).json_schema()["$defs"], **TypeAdapter(Search).json_schema()["$defs"]}
     parts = [
-        f"### {each['title']}\n\n{prose(each.get('description', ''))}\n\n{_fields({**each, '$defs': named})}"
+        f"### {each['title']}\n\n{prose(each.get('description', ''))}\n\n{fields_table({**each, '$defs': named})}"
         for each in named.values()
     ]
     return "\n".join(parts)
@@ -199,23 +181,23 @@ def search_request() -> str:
 
 def read_options() -> str:
     """How a client may say that a file is to be read."""
-    return _fields(ReadOptions.model_json_schema())
+    return fields_table(ReadOptions.model_json_schema())
 
 
 def history() -> str:
     """The fields of one row of a history."""
-    return _fields(Epoch.model_json_schema(mode="serialization"))
+    return fields_table(Epoch.model_json_schema(mode="serialization"))
 
 
 def event() -> str:
     """The fields of one entry of a job's event log."""
-    return _fields(Event.model_json_schema(mode="serialization"))
+    return fields_table(Event.model_json_schema(mode="serialization"))
 
 
 def make_targets() -> str:
     """The targets of the Makefile, as `make help` lists them."""
     text = (DOCS.parent / "Makefile").read_text(encoding="utf-8")
-    found = re.findall(r"^([a-z][a-z-]*):[^#\n]*## (.+)$", text, re.MULTILINE)
+    found = re.findall(r"^([a-z][a-z0-9-]*):[^#\n]*## (.+)$", text, re.MULTILINE)
     return table(("command", "description"), ((f"`make {name}`", description) for name, description in found))
 
 
@@ -232,15 +214,20 @@ def client() -> str:
     """The public methods of the Python client."""
     names = (name for name in bestepoch.__all__ if name[0] != "_")
     found = [getattr(bestepoch, name) for name in sorted(names, key=_reading_order)]
-    return "\n".join(map(_class, [*found, ServedModel, Models]))
+    listed = [*found, ServedModel, Models]
+    return "\n".join(_class(kind, listed) for kind in listed)
 
 
 def _reading_order(name: str) -> tuple[bool, str]:
     return name not in ("Client", "Job", "Sweep", "Model"), name
 
 
-def _class(kind: type) -> str:
-    methods = {name: each for name, each in vars(kind).items() if inspect.isfunction(each) and name[0] != "_"}
+def _class(kind: type, listed: list[type]) -> str:
+    """A class with its methods, and those that it inherits from a class that is not listed itself."""
+    bases = takewhile(lambda base: base is kind or base not in listed, kind.__mro__)
+    own = [base for base in bases if base.__module__.startswith("service.")]
+    found = {name: each for base in reversed(own) for name, each in vars(base).items()}
+    methods = {name: each for name, each in found.items() if inspect.isfunction(each) and name[0] != "_"}
     rows = ((f"`{name}{_signature(each)}`", inspect.getdoc(each) or "") for name, each in methods.items())
     heading = f"## `{kind.__name__}`\n\n{prose(inspect.getdoc(kind) or '')}\n"
     return heading + (f"\n{table(('method', 'description'), rows)}" if methods else "")
@@ -261,68 +248,6 @@ def states() -> str:
         ),
     )
 
-
-def _models(model: type[BaseModel]) -> str:
-    schema = model.model_json_schema()
-    objects = [each for each in schema["$defs"].values() if each.get("properties")]
-    parts = [_fields(schema)]
-    for each in objects:
-        named = {**each, "$defs": schema["$defs"]}
-        parts.append(f"### {each['title']}\n\n{prose(each.get('description', ''))}\n\n{_fields(named)}")
-    return "\n".join(parts)
-
-
-def _fields(schema: dict[str, Any], *, linked: bool = True) -> str:
-    required, definitions = set(schema.get("required", [])), schema.get("$defs", {}) if linked else {}
-    rows = (
-        (f"`{name}`", _type(field, definitions), _given(field, name in required), field.get("description", ""))
-        for name, field in schema["properties"].items()
-    )
-    return table(("field", "type", "default", "description"), rows)
-
-
-def _given(field: dict[str, Any], required: bool) -> str:
-    if "default" not in field:
-        return "required" if required else ""
-    default = field["default"]
-    return "" if isinstance(default, dict) and default else f"`{_json(default)}`"
-
-
-def _json(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _type(field: dict[str, Any], definitions: dict[str, Any]) -> str:
-    if "$ref" in field:
-        name = field["$ref"].rpartition("/")[2]
-        found = definitions.get(name, {})
-        return f"[{name}](#{name.lower()})" if found.get("properties") else _type(found, definitions)
-    if "const" in field:
-        return f"`{_json(field['const'])}`"
-    if "enum" in field:
-        return ", ".join(f"`{_json(value)}`" for value in field["enum"])
-    for union in ("anyOf", "oneOf", "allOf"):
-        if union in field:
-            return " or ".join(dict.fromkeys(_type(each, definitions) for each in field[union]))
-    if field.get("type") == "array":
-        inner = field.get("items", {})
-        return f"list of {_type(inner, definitions)}" if inner else "list"
-    return str(field.get("type", "object")) + _bounds(field)
-
-
-def _bounds(field: dict[str, Any]) -> str:
-    low = next((f"{sign} {_number(field[key])}" for key, sign in _LOW.items() if key in field), "")
-    high = next((f"{sign} {_number(field[key])}" for key, sign in _HIGH.items() if key in field), "")
-    both = ", ".join(filter(None, (low, high)))
-    return f" ({both})" if both else ""
-
-
-def _number(value: float) -> str:
-    return f"{int(value):,}" if value == int(value) and abs(value) < 10**12 else f"{value:g}"
-
-
-_LOW = {"minimum": "≥", "exclusiveMinimum": ">"}
-_HIGH = {"maximum": "≤", "exclusiveMaximum": "<"}
 
 SECTIONS: dict[str, Callable[[], str]] = {
     function.__name__: function

@@ -1,4 +1,4 @@
-"""Reads a data set from a connection: its files or rows, fetched in a confined process, are stored as a snapshot."""
+"""Fetches a data set from a connection: its files or rows, read in a confined process, to be stored as a snapshot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from service.api.data_reference import refused
-from service.api.dataset_storage import Source, store
+from service.api.dataset_storage import Source
 from service.connections import patterns
 from service.connections.fetch import fetch
 from service.connections.messages import FetchLimits
@@ -18,6 +18,7 @@ from service.errors import FieldError, InvalidData, NotFound
 from service.settings import read_secret
 from service.spec.data_reference import Provenance, SourceObject
 from service.spec.read_options import ReadOptions
+from service.spec.text import some
 from service.store import connections, datasets
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from service.spec.table import Dataset
     from service.store.datasets import Import
 
+MAX_NAMES = 100  # of connections that a message may list
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -41,10 +44,13 @@ class Asked:
     refreshed_from: str | None = None
 
 
-def read(context: RequestContext, asked: Asked, folder: Path, reservation: UploadReservation) -> tuple[Dataset, bool]:
-    """(the data set, True), or (an existing one, False): of the same Idempotency-Key, or of the same bytes.
+def fetch_source(
+    context: RequestContext, asked: Asked, folder: Path, reservation: UploadReservation
+) -> Source | Dataset:
+    """The files of a reference in `folder`, ready to be stored, or the data set of the same Idempotency-Key.
 
-    Blocks. Raises RequestValidationError and InvalidData with a pointer, TooLarge, SourceError, QuotaExceeded.
+    Blocks while other servers answer. Raises RequestValidationError and InvalidData with a pointer, TooLarge,
+    SourceError, QuotaExceeded.
     """
     reference = asked.reference
     if asked.read.idempotency_key is not None:
@@ -52,13 +58,13 @@ def read(context: RequestContext, asked: Asked, folder: Path, reservation: Uploa
             key, sha256 = asked.read.idempotency_key, asked.read.request_sha256
             known = datasets.by_idempotency_key(database, key, sha256)
         if known is not None:
-            return known, False
+            return known
     declared = _connection(context, reference)
     files = _fetched(context, declared, reference, folder)
     size = sum(file.size_bytes for file in files)
     reservation.resize(size)
     context.state.quota.check(context.database, context.caller.tenant)
-    source = Source(
+    return Source(
         files={file.path: file.local for file in files},
         sha256=_fingerprint(files),
         size_bytes=size,
@@ -67,8 +73,8 @@ def read(context: RequestContext, asked: Asked, folder: Path, reservation: Uploa
         name=reference.name,
         provenance=_provenance(asked, files),
         read=asked.read,
+        warnings=[warning for file in files for warning in file.warnings],
     )
-    return store(context, folder, source, reservation)
 
 
 def _connection(context: RequestContext, reference: DataReference) -> Connection:
@@ -76,8 +82,11 @@ def _connection(context: RequestContext, reference: DataReference) -> Connection
     try:
         with context.database.reading() as database:
             declared = connections.get(database, reference.connection)
-    except NotFound as error:
-        raise refused(reference, "connection", f"is unknown: {error.detail}") from None
+    except NotFound:
+        with context.database.reading() as database:
+            usable = {each.name for each in connections.usable(database, limit=MAX_NAMES)}
+        there = f"declared connections: {some(sorted(usable))}" if usable else "no connection is declared"
+        raise refused(reference, "connection", f"is unknown; {there}") from None
     if declared.kind is ConnectionKind.postgresql:
         if reference.query is None:
             raise refused(reference, "path", f"should be a query: {declared.name} is a database")
@@ -115,7 +124,7 @@ def _fingerprint(files: list[FetchedFile]) -> str:
 
 def _provenance(asked: Asked, files: list[FetchedFile]) -> Provenance:
     reference = asked.reference
-    objects = [SourceObject(**file.model_dump(exclude={"local"})) for file in files]
+    objects = [SourceObject(**file.model_dump(exclude={"local", "warnings"})) for file in files]
     return Provenance(
         connection=reference.connection,
         path=reference.path,

@@ -12,7 +12,7 @@ from service.store import datasets
 from service.store.ids import new_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from service.api.context import RequestContext
@@ -34,6 +34,7 @@ class Source:
     name: str | None
     provenance: Provenance | None = None
     read: Import | None = None
+    warnings: Sequence[str] = ()
 
 
 def store(context: RequestContext, folder: Path, source: Source, reservation: Reserved) -> tuple[Dataset, bool]:
@@ -50,7 +51,7 @@ def store(context: RequestContext, folder: Path, source: Source, reservation: Re
     parquet, dataset_id = folder / "data.parquet", new_id("ds")
     ingested = ingest_files(source.files, parquet, source.reading, context.state.file_process_limits)
     dataset = Dataset.of(
-        ingested,
+        ingested.model_copy(update={"warnings": [*source.warnings, *ingested.warnings]}),
         id=dataset_id,
         name=source.name,
         sha256=source.sha256,

@@ -162,6 +162,8 @@ def _test(settings: Settings, connection: Connection, folder: Path, path: str | 
     files = fetch(connection, folder, allowed, limits, read_secret, path=path, query=query)
     for file in files:
         typer.echo(f"{file.size_bytes:>15,}  {file.path}")
+        for warning in file.warnings:
+            typer.echo(f"warning: {warning}")
     typer.echo(f"{connection.name} answers")
 
 

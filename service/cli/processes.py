@@ -21,14 +21,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-STOP_MARGIN_SECONDS = 5  # of a worker, beyond its notice
-
 
 def run_both(settings: Settings) -> None:
     """Run the API with a worker as its child process."""
     if settings.database.startswith("sqlite:"):
         migrate(settings.database)
-    worker = WorkerProcess(settings.drain_seconds + STOP_MARGIN_SECONDS)
+    worker = WorkerProcess(settings.drain_seconds)
     try:
         run_alone(settings, worker.start)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.common import CommandError
+from service.errors import StorageError, Unavailable
 
 if TYPE_CHECKING:
-    from service.cluster.ray_actors import ActorState, RayWorkers
+    from collections.abc import Mapping
+
+    from service.cluster.ray_actors import RayWorkers
+    from service.cluster.scaling import ActorState
     from service.settings import Settings
     from service.store.demand import Pool
     from service.store.engine import Database
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(no_args_is_help=True, help="Run workers on a Ray cluster.")
 
@@ -58,12 +65,17 @@ def up(
     for number in (signal.SIGTERM, signal.SIGINT):  # after Ray has set its own handlers
         signal.signal(number, lambda *_: stop.set())
     scaling = Scaling(least, most, workers.trainers, patience)
-    seen: dict[str, ActorState] = {}
+    seen: dict[str, str] = {}
     with database_of(settings) as database:
         while not stop.is_set():
             states = workers.states()
             _report(seen, states)
-            _reconcile(workers, states, scaling.wanted(_arrays(database, settings, pool)), database)
+            try:
+                trainers, occupied = _read(database, settings, pool)
+            except (Unavailable, StorageError) as error:
+                log.warning("the workers stay as they are until the database answers: %s", error)
+            else:
+                _scale(workers, states, scaling.wanted(trainers), occupied)
             stop.wait(INTERVAL_SECONDS)
     workers.close()
 
@@ -72,13 +84,12 @@ def up(
 def down(address: Address = "auto", name: Name = "worker") -> None:
     """Stop all workers of a pool, after they have requeued their jobs."""
     workers, stop = _connect(address, name), threading.Event()
+    seen: dict[str, str] = {}
     while states := workers.states():
-        for state in states:
-            if state.running:
-                workers.stop(state.name)
-            else:
-                workers.remove_pending(state.name)
+        _report(seen, states)
+        _scale(workers, states, 0, {})
         stop.wait(INTERVAL_SECONDS / 4)
+    _report(seen, [])
     workers.close()
 
 
@@ -91,47 +102,37 @@ def _connect(address: str, *options: Any) -> RayWorkers:
         raise CommandError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
 
 
-def _arrays(database: Database, settings: Settings, pool: Pool) -> int:
-    """Queued and running arrays that such workers train."""
+def _read(database: Database, settings: Settings, pool: Pool) -> tuple[int, dict[tuple[str, int], bool]]:
+    """The trainers of such workers that would be busy if there were enough, and the workers that are: see `occupied`.
+
+    Raises Unavailable or StorageError.
+    """
     from service.store import demand
-
-    with database.reading() as connection:
-        found = demand.read(connection, pool, width=settings.array_width, max_running=settings.max_running_jobs)
-    return found.queued_arrays + found.running_arrays
-
-
-def _reconcile(workers: RayWorkers, states: list[ActorState], wanted: int, database: Database) -> None:
-    """Start or stop actors until there are as many as wanted: idle ones stop first."""
-    names = {state.name for state in states}
-    kept = [state for state in states if not workers.is_stopping(state.name)]
-    for _ in range(wanted - len(kept)):
-        names.add(workers.start(names))
-    if len(kept) > wanted:
-        busy = _busy(database)
-        kept.sort(key=lambda state: ((state.hostname, state.pid) in busy, state.running))
-        for state in kept[: len(kept) - wanted]:
-            if state.running:
-                workers.stop(state.name)
-            else:
-                workers.remove_pending(state.name)
-
-
-def _busy(database: Database) -> set[tuple[str, int]]:
-    """Host name and process id of the workers that train jobs."""
     from service.store import workers as registry
 
     with database.reading() as connection:
-        return {(worker.hostname, worker.pid) for worker in registry.find(connection) if worker.jobs}
+        found = demand.read(connection, pool, width=settings.array_width, max_running=settings.max_running_jobs)
+        return found.trainers, registry.occupied(connection)
 
 
-def _report(seen: dict[str, ActorState], states: list[ActorState]) -> None:
+def _scale(
+    workers: RayWorkers, states: list[ActorState], wanted: int, occupied: Mapping[tuple[str, int], bool]
+) -> None:
+    """Start or stop actors until there are as many as wanted."""
+    from service.cluster.scaling import steps_down
+
+    names = {state.name for state in states}
+    for _ in range(wanted - sum(not state.stopping for state in states)):
+        names.add(workers.start(names))
+    for step, name in steps_down(states, wanted, occupied):
+        (workers.stop if step == "stop" else workers.remove)(name)
+
+
+def _report(seen: dict[str, str], states: list[ActorState]) -> None:
     """Print what has changed."""
-    now = {state.name: state for state in states}
+    now = {state.name: f"{state}" for state in states}
     for name in sorted(seen.keys() | now.keys()):
-        before, after = seen.get(name), now.get(name)
-        if after is None:
-            typer.echo(f"{name}: stopped")
-        elif before is None or (before.pid, before.running) != (after.pid, after.running):
-            typer.echo(f"{name}: " + (f"runs on {after.hostname}, process {after.pid}" if after.running else "pending"))
+        if seen.get(name) != now.get(name):
+            typer.echo(f"{name}: {now.get(name, 'stopped')}")
     seen.clear()
     seen.update(now)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import httpx2
 
 from service.client import downloads, progress_bar
 from service.client.optional_imports import needs
-from service.client.predictions import PredictOptions, Predictor, held_out_rows
+from service.client.predicting import Predicting
+from service.client.predictions import held_out_rows
 from service.client.reports import SECONDS as REPORT_SECONDS
 from service.client.reports import read_report
 from service.client.transport import RETRIED, ApiError, ServiceUnavailable
-from service.client.uploads import CsvRows, history_frame, predictions_frame
+from service.client.uploads import history_frame, predictions_frame
 from service.domain.checkpoint import CheckpointFormat
 from service.domain.epoch import Epoch
 from service.domain.job import Job as State
@@ -24,13 +25,12 @@ from service.domain.sweep import Sweep as SweepState
 from service.reports.report import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pandas import DataFrame
 
-    from service.client.predictions import Frame, Row
+    from service.client.predictions import Row
     from service.client.transport import Transport
-    from service.domain.prediction import AppliedCalibration
     from service.training.modules import Network
 
 Kind = Literal["best", "last"]
@@ -38,7 +38,7 @@ Part = Literal["validation", "test"]
 Format = Literal["safetensors", "pt", "onnx", "pt2", "bundle"]
 
 
-class Job:
+class Job(Predicting):
     """A job; `state` is its last known state, updated by `refresh()` and `wait()`."""
 
     def __init__(self, transport: Transport, state: State) -> None:
@@ -176,42 +176,6 @@ class Job:
     def delete(self) -> None:
         """Delete an ended job with its history and weights; idempotent."""
         self._transport.delete(self._path)
-
-    @overload
-    def predict(self, rows: Iterable[Mapping[str, Any]], **options: Unpack[PredictOptions]) -> list[dict[str, Any]]: ...
-    @overload
-    def predict(
-        self, rows: str | Path, out: None = None, **options: Unpack[PredictOptions]
-    ) -> list[dict[str, Any]]: ...
-    @overload
-    def predict(self, rows: str | Path, out: str | Path, **options: Unpack[PredictOptions]) -> Path: ...
-    @overload
-    def predict(self, rows: Frame, **options: Unpack[PredictOptions]) -> Frame: ...
-    def predict(
-        self, rows: Any, out: str | Path | None = None, *, calibrated: bool = True, interval: float | None = None
-    ) -> Any:
-        """Predict rows with the best epoch's weights; no prediction depends on other rows.
-
-        `rows`: dicts by column name; the path of a CSV, JSON Lines or Parquet file; or a pandas or polars DataFrame.
-        Returns a dict a row, `{"prediction": ..., "probabilities": {...}}`, the latter for classes; for a DataFrame,
-        one of the same library with the columns `prediction` and `probability of CLASS`, and the same index.
-
-        `calibrated`: false gives raw probabilities. `interval`: also answer `lower` and `upper`, or for classes `set`,
-        which contain the truth about this often, 0.9 for example; less often with few validation rows, because they
-        also chose the best epoch.
-        `out`: for a path, where to save the predictions, in the format of the rows; returns that path. Predictions for
-        a Parquet file need it. Raises ApiError, OSError, ValueError.
-        """
-        options = PredictOptions(calibrated=calibrated, interval=interval)
-        return Predictor(self._transport, self._path, options).of(rows, out)
-
-    def calibration(self, interval: float | None = None) -> AppliedCalibration | None:
-        """How predictions are calibrated, or why they stay raw; None for regression without `interval`."""
-        return Predictor(self._transport, self._path, PredictOptions(interval=interval)).calibration()
-
-    def predict_file(self, rows: str | Path | CsvRows, **options: Unpack[PredictOptions]) -> bytes:
-        """The predictions for a file of rows, given by its path, as the bytes of a file of the same format."""
-        return Predictor(self._transport, self._path, options).bytes_of(rows)
 
     def checkpoint(
         self,

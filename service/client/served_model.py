@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from service.client import downloads
-from service.client.predictions import FILE_SECONDS, PredictOptions, Predictor, body_of
+from service.client.predicting import Predicting
+from service.client.predictions import FILE_SECONDS, body_of
 from service.client.reports import evaluate, read_report
 from service.domain.checkpoint import CheckpointFormat
 from service.drift.report import ModelDrift
 from service.reports.report import VersionReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from httpx2 import Headers
 
-    from service.client.predictions import Frame
     from service.client.reports import Format
     from service.client.transport import Transport
-    from service.client.uploads import CsvRows
-    from service.domain.prediction import AppliedCalibration
     from service.reports.evaluation import Evaluation
 
 FileFormat = Literal["bundle", "onnx", "pt2"]
 
 
-class ServedModel:
+class ServedModel(Predicting):
     """The version at `address`: `NAME` (its alias `champion`), `NAME@ALIAS` or `NAME:VERSION`.
 
     An alias is looked up at each request.
@@ -39,31 +37,6 @@ class ServedModel:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.address}>"
-
-    @overload
-    def predict(self, rows: Iterable[Mapping[str, Any]], **options: Unpack[PredictOptions]) -> list[dict[str, Any]]: ...
-    @overload
-    def predict(
-        self, rows: str | Path, out: None = None, **options: Unpack[PredictOptions]
-    ) -> list[dict[str, Any]]: ...
-    @overload
-    def predict(self, rows: str | Path, out: str | Path, **options: Unpack[PredictOptions]) -> Path: ...
-    @overload
-    def predict(self, rows: Frame, **options: Unpack[PredictOptions]) -> Frame: ...
-    def predict(
-        self, rows: Any, out: str | Path | None = None, *, calibrated: bool = True, interval: float | None = None
-    ) -> Any:
-        """Predict rows, as `Job.predict` does."""
-        options = PredictOptions(calibrated=calibrated, interval=interval)
-        return Predictor(self._transport, self._path, options).of(rows, out)
-
-    def calibration(self, interval: float | None = None) -> AppliedCalibration | None:
-        """How predictions are calibrated, or why they stay raw; None for regression without `interval`."""
-        return Predictor(self._transport, self._path, PredictOptions(interval=interval)).calibration()
-
-    def predict_file(self, rows: str | Path | CsvRows, **options: Unpack[PredictOptions]) -> bytes:
-        """The predictions for a file of rows, as the bytes of a file of the same format."""
-        return Predictor(self._transport, self._path, options).bytes_of(rows)
 
     @overload
     def report(

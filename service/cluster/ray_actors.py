@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import re
 import socket
-from dataclasses import dataclass
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util import list_named_actors
 
+from service.cluster.scaling import ActorState
 from service.cluster.worker_process import WorkerProcess
+from service.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -25,43 +28,28 @@ log = logging.getLogger(__name__)
 
 NAMESPACE = "bestepoch"
 NO_SETTINGS: Mapping[str, str] = {}
-STATUS_SECONDS = 5.0  # without an answer, an actor is pending: its node starts, or has died
-STOP_SECONDS = 60.0  # until a drained worker is killed; its notice is a setting
+STATUS_SECONDS = 5.0  # for answers; an actor without one is pending, or its machine has died or is overloaded
 
 
 class WorkerActor:
-    """Runs a worker while it lives."""
+    """Runs a worker while it lives. Its methods return at once."""
 
     def __init__(self) -> None:
-        self._worker = WorkerProcess(STOP_SECONDS)
-        self._stopped = False
+        self._worker = WorkerProcess(Settings().drain_seconds)
+        self._stopper: threading.Thread | None = None
         self._worker.start()
 
-    def status(self) -> tuple[str, int, int, bool]:
-        """Host name, the worker's process id (0: none), how often it was started, and whether it was stopped."""
-        return socket.gethostname(), self._worker.pid or 0, self._worker.starts, self._stopped
+    def status(self) -> tuple[str, int, int, bool, bool]:
+        """Fields of `ActorState`: host name, process id, number of starts, whether it stops, and has stopped."""
+        stopping = self._stopper is not None
+        stopped = self._stopper is not None and not self._stopper.is_alive()
+        return socket.gethostname(), self._worker.pid or 0, self._worker.starts, stopping, stopped
 
     def stop(self) -> None:
-        """Stop the worker, after it has requeued its jobs."""
-        self._worker.stop()
-        self._stopped = True
-
-
-@dataclass(frozen=True)
-class ActorState:
-    """An actor as it answered last."""
-
-    name: str
-    hostname: str = ""
-    pid: int = 0
-    """The worker's process id; 0: it does not run."""
-    starts: int = 0
-    stopped: bool = False
-
-    @property
-    def running(self) -> bool:
-        """Whether its worker runs."""
-        return self.pid > 0 and not self.stopped
+        """Stop the worker, after it has requeued its jobs: within its notice, then it is killed."""
+        if self._stopper is None:
+            self._stopper = threading.Thread(target=self._worker.stop)
+            self._stopper.start()
 
 
 class RayWorkers:
@@ -91,56 +79,61 @@ class RayWorkers:
             "BESTEPOCH_TRAINERS": str(self.trainers),
             "BESTEPOCH_TRAINER_THREADS": str(max(1, int(cpus))),
         }
-        self._stopping: dict[str, Any] = {}
+        self._known: dict[str, ActorState] = {}
+        self._asked: dict[str, Any] = {}
 
     def states(self) -> list[ActorState]:
-        """All actors, in the order of their names; those that have stopped are removed."""
+        """All actors, in the order of their names: as they answer within some seconds, else as they answered last."""
         own = re.compile(re.escape(self._pool) + r"-\d+")
         names = sorted(name for name in list_named_actors() if own.fullmatch(name))
-        asked = {name: actor.status.remote() for name in names if (actor := _find(name)) is not None}
-        if asked:
-            ray.wait(list(asked.values()), num_returns=len(asked), timeout=STATUS_SECONDS)
-        found = []
-        for name, answer in asked.items():
-            state = _state(name, answer)
-            if state.stopped:
-                self._remove(name)
-            else:
-                found.append(state)
-        return found
+        self._asked = {name: asked for name in names if (asked := self._asked.get(name) or _ask(name)) is not None}
+        self._known = {name: self._known.get(name) or ActorState(name) for name in names}
+        if self._asked:
+            ray.wait(list(self._asked.values()), num_returns=len(self._asked), timeout=STATUS_SECONDS)
+        for name in names:
+            self._known[name] = self._answer_of(name) or replace(self._known[name], answered=False)
+        return list(self._known.values())
+
+    def _answer_of(self, name: str) -> ActorState | None:
+        """Its answer; None: it still has to answer, or has died."""
+        try:
+            answer = ray.get(self._asked[name], timeout=0) if name in self._asked else None
+        except GetTimeoutError:
+            return None
+        except RayError as error:
+            log.debug("%s does not answer: %s", name, error)
+            answer = None
+        self._asked.pop(name, None)
+        if answer is None:
+            return None
+        hostname, pid, starts, stopping, stopped = answer
+        return ActorState(name, hostname, pid, starts, stopping, stopped, answered=True)
 
     def start(self, taken: Collection[str]) -> str:
         """Start an actor; Ray places it, and asks its autoscaler for a node if none has room."""
         names = (f"{self._pool}-{number}" for number in range(len(taken) + 1))
         name = next(name for name in names if name not in taken)
-        options = {"name": name, "lifetime": "detached", "max_restarts": -1, "max_concurrency": 2}
+        options = {"name": name, "lifetime": "detached", "max_restarts": -1}
         settings = {"env_vars": self._environment}
         ray.remote(WorkerActor).options(**options, **self._resources, runtime_env=settings).remote()
         return name
 
     def stop(self, name: str) -> None:
-        """Drain the actor's worker; `states` removes the actor when it has stopped."""
+        """Drain the actor's worker, as soon as the actor can be reached."""
         actor = _find(name)
-        if actor is not None and name not in self._stopping:
-            self._stopping[name] = actor.stop.remote()
+        if actor is not None:
+            actor.stop.remote()
+            self._known[name] = replace(self._known[name], stopping=True)
 
-    def is_stopping(self, name: str) -> bool:
-        """Whether it was asked to stop."""
-        return name in self._stopping
-
-    def remove_pending(self, name: str) -> None:
-        """Remove an actor whose worker does not run."""
-        self._remove(name)
+    def remove(self, name: str) -> None:
+        """Remove an actor whose worker has stopped or does not run."""
+        actor = _find(name)
+        if actor is not None:
+            ray.kill(actor, no_restart=True)
 
     def close(self) -> None:
         """Disconnect; the actors stay."""
         ray.shutdown()
-
-    def _remove(self, name: str) -> None:
-        self._stopping.pop(name, None)
-        actor = _find(name)
-        if actor is not None:
-            ray.kill(actor, no_restart=True)
 
 
 def _find(name: str) -> Any | None:
@@ -150,11 +143,6 @@ def _find(name: str) -> Any | None:
         return None
 
 
-def _state(name: str, answer: Any) -> ActorState:
-    try:
-        return ActorState(name, *ray.get(answer, timeout=0))
-    except GetTimeoutError:
-        return ActorState(name)
-    except RayError as error:
-        log.debug("%s does not answer: %s", name, error)
-        return ActorState(name)
+def _ask(name: str) -> Any | None:
+    actor = _find(name)
+    return None if actor is None else actor.status.remote()

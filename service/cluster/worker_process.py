@@ -9,6 +9,8 @@ import threading
 
 log = logging.getLogger(__name__)
 
+MARGIN_SECONDS = 5.0  # of a worker that stops, beyond its notice: it requeues its jobs
+
 
 class WorkerProcess:
     """`bestepoch worker` as a child process in its own session, restarted when it dies.
@@ -16,11 +18,12 @@ class WorkerProcess:
     It stops when this process ends, however it ends: its standard input closes.
     """
 
-    def __init__(self, stop_seconds: float) -> None:
-        """`stop_seconds`: how long to wait for it to stop."""
-        self._stop_seconds = stop_seconds
+    def __init__(self, drain_seconds: float) -> None:
+        """`drain_seconds`: from the signal until its jobs must be saved; some seconds later it is killed."""
+        self._stop_seconds = drain_seconds + MARGIN_SECONDS
         self.starts = 0
         self._stopping = threading.Event()
+        self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor = threading.Thread(target=self._restart, daemon=True)
 
@@ -35,9 +38,10 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Stop the worker and wait until it has requeued its jobs."""
-        self._stopping.set()
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+        with self._starting:
+            self._stopping.set()
+            if self._process is not None and self._process.poll() is None:
+                self._process.terminate()
         if self._monitor.is_alive():
             self._monitor.join(self._stop_seconds)
         if self._process is not None and self._process.poll() is None:
@@ -45,9 +49,12 @@ class WorkerProcess:
 
     def _restart(self) -> None:
         command = [sys.executable, "-P", "-m", "service.cli", "worker", "--until-eof"]
-        while not self._stopping.is_set():
+        while True:
+            with self._starting:
+                if self._stopping.is_set():
+                    return
+                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
             self.starts += 1
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
             code = self._process.wait()
             if not self._stopping.is_set():
                 log.error("the worker ended with exit code %s; starting another", code)

@@ -6,6 +6,7 @@ they reach nothing but the addresses that were checked.
 
 from __future__ import annotations
 
+import selectors
 import socket
 import socketserver
 import threading
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from itertools import takewhile
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 from service.connections.addresses import resolve
@@ -36,7 +37,10 @@ class EgressProxy:
         """`hosts`: URLs, of which scheme, host and port count. Raises SourceError as `resolve` does."""
         self._addresses: dict[tuple[str, int], list[str]] = {}
         for url in hosts:
-            host, port = host_and_port(url)
+            try:
+                host, port = host_and_port(url)
+            except ValueError:
+                raise SourceError("the URL or the endpoint of the connection has no valid host and port") from None
             self._addresses[host, port] = resolve(host, port, allow_private=allow_private)
         self.refused: str | None = None
         self.unreachable: str | None = None
@@ -69,14 +73,11 @@ class EgressProxy:
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Host, in lower case, and port of a URL; raises SourceError without a host."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
-        host = port = None
+    """Host, in lower case, and port of a URL; raises ValueError without."""
+    parts = urlsplit(url)
+    host, port = parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
     if not host or not port:
-        raise SourceError("a redirect of the server leads to no valid address")
+        raise ValueError("no host or no port")
     return host, port
 
 
@@ -92,7 +93,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         """Serve one tunnel (CONNECT), or one request for a URL without TLS."""
-        with suppress(OSError, ValueError, SourceError):
+        with suppress(OSError, ValueError):
             method, target, protocol = self.rfile.readline(MAX_LINE_BYTES).decode("latin-1").split()
             lines = (self.rfile.readline(MAX_LINE_BYTES) for _ in range(MAX_HEADERS))
             headers = list(takewhile(bytes.strip, lines))
@@ -109,10 +110,11 @@ class _Handler(socketserver.StreamRequestHandler):
                 remote.settimeout(IDLE_SECONDS)
                 if is_tunnel:
                     self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    threading.Thread(target=_copy, args=(self.connection, remote), daemon=True).start()
+                    _relay(self.connection, remote)
                 else:
                     remote.sendall(_request(method, target, protocol, headers))
-                _copy(remote, self.connection)
+                    while chunk := remote.recv(CHUNK_BYTES):
+                        self.connection.sendall(chunk)
 
 
 def _request(method: str, target: str, protocol: str, headers: list[bytes]) -> bytes:
@@ -123,8 +125,16 @@ def _request(method: str, target: str, protocol: str, headers: list[bytes]) -> b
     return b"".join([f"{method} {path} {protocol}\r\n".encode("latin-1"), *kept, b"Connection: close\r\n\r\n"])
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    with suppress(OSError):
-        while chunk := source.recv(CHUNK_BYTES):
-            target.sendall(chunk)
-        target.shutdown(socket.SHUT_WR)
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    """Copy both ways until both have ended, or neither has sent anything for IDLE_SECONDS. Raises OSError."""
+    with selectors.DefaultSelector() as open_ends:
+        open_ends.register(one, selectors.EVENT_READ, other)
+        open_ends.register(other, selectors.EVENT_READ, one)
+        while open_ends.get_map() and (ready := open_ends.select(IDLE_SECONDS)):
+            for end, _ in ready:
+                source, target = cast(socket.socket, end.fileobj), end.data
+                if chunk := source.recv(CHUNK_BYTES):
+                    target.sendall(chunk)
+                else:
+                    target.shutdown(socket.SHUT_WR)
+                    open_ends.unregister(source)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +17,7 @@ from service.errors import SourceError
 _log = logging.getLogger(__name__)
 
 CHILD = "service.connections.fetch_child"
+SYSTEM_AUTHORITIES = "system"  # as sslrootcert: those that the machine trusts
 
 
 def fetch(
@@ -29,8 +32,24 @@ def fetch(
 ) -> list[FetchedFile]:
     """The files of `path`, or the rows of `query` as one file, in the existing folder; without both, a test.
 
-    `read_secret`: the secret of a reference; raises ValueError. Blocks and raises as `ask` does.
+    `read_secret`: the secret of a reference; raises ValueError. Blocks and raises as `ask` does; SourceError names the
+    connection.
     """
+    try:
+        return _fetch(connection, folder.absolute(), allowed, limits, read_secret, path, query)
+    except SourceError as error:
+        raise SourceError(f"connection {connection.name!r}: {error.detail}") from error
+
+
+def _fetch(
+    connection: Connection,
+    folder: Path,
+    allowed: Allowance,
+    limits: FetchLimits,
+    read_secret: Callable[[str], str],
+    path: str | None,
+    query: str | None,
+) -> list[FetchedFile]:
     opened = OpenConnection(
         kind=connection.kind,
         url=connection.url,
@@ -39,13 +58,31 @@ def fetch(
         ca_certificate=_certificate(connection),
         allow_private=connection.allow_private,
     )
-    request = FetchRequest(connection=opened, path=path, query=query, folder=folder.absolute(), limits=limits)
+    request = FetchRequest(connection=opened, path=path, query=query, folder=folder, limits=limits)
     seconds = min(allowed.seconds, limits.seconds + 30)  # the child says more about its limit
     allowed = allowed.model_copy(update={"seconds": seconds})
-    answer = ask(
-        CHILD, request, allowed, readable=_readable(connection), network=connection.kind is not ConnectionKind.folder
-    )
-    return Fetched.model_validate(answer).files
+    network = connection.kind is not ConnectionKind.folder
+    return checked(ask(CHILD, request, allowed, readable=_readable(connection), network=network), folder)
+
+
+def checked(answer: object, folder: Path) -> list[FetchedFile]:
+    """The files of the process's answer: regular ones of `folder`, whole, and no links.
+
+    Whoever has taken over the process could name any file of this machine, which would be read as a table. Raises
+    SourceError.
+    """
+    try:
+        files = Fetched.model_validate(answer).files
+        for file in files:
+            found = file.local.lstat()
+            if file.local.parent != folder or not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+                raise ValueError(f"{file.local} is no file of its own in {folder}")
+            if found.st_size != file.size_bytes:
+                raise ValueError(f"{file.local} has {found.st_size:,} bytes, not {file.size_bytes:,}")
+    except (OSError, ValueError) as error:
+        _log.error("the process that reads a connection gives a wrong answer: %s", error)
+        raise SourceError("the process that reads it gives a wrong answer: see the service's log") from None
+    return files
 
 
 def _read(name: str, reference: str, read_secret: Callable[[str], str]) -> str:
@@ -64,7 +101,11 @@ def _readable(connection: Connection) -> list[Path]:
     if connection.kind is not ConnectionKind.postgresql:
         return []
     query = parse_qs(parts.query)
-    return [Path(path) for name in ("sslrootcert", "sslcert", "sslkey") for path in query.get(name, ())]
+    files = {name: path for name in ("sslrootcert", "sslcert", "sslkey") for path in query.get(name, ())}
+    for name, path in files.items():
+        if path != SYSTEM_AUTHORITIES and not os.access(path, os.R_OK):
+            raise SourceError(f"the file of {name} in the connection's URL cannot be read")
+    return [Path(path) for path in files.values()]
 
 
 def _certificate(connection: Connection) -> str | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service.connections.messages import SourceFile
-from service.errors import SourceError
+from service.errors import InvalidData, SourceError
 
 CHUNK_BYTES = 1024**2
 
@@ -32,8 +32,12 @@ class Folder:
             yield from ((Path(place) / name).relative_to(self._root).as_posix() for name in names)
 
     def read(self, path: str) -> tuple[SourceFile, Iterator[bytes]]:
-        """A file and its bytes; raises FileNotFoundError, also for a link that leads out of the folder."""
+        """A file and its bytes; raises FileNotFoundError, also for a link that leads out of the folder, and InvalidData
+        for a folder in it.
+        """
         place = (self._root / path).resolve()
+        if place.is_relative_to(self._root) and place.is_dir():
+            raise InvalidData(f"{path!r} is a folder: for all of its files, {path}/*")
         if not place.is_relative_to(self._root) or not place.is_file():
             raise FileNotFoundError(path)
         stat = place.stat()

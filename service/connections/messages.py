@@ -22,6 +22,12 @@ class OpenConnection(BaseModel):
     ca_certificate: str | None
     allow_private: bool
 
+    def redacted(self, text: str) -> str:
+        """`text` for the log: with none of the secrets."""
+        for secret in sorted(filter(None, self.secrets.values()), key=len, reverse=True):
+            text = text.replace(secret, "...")
+        return text
+
 
 class FetchLimits(BaseModel):
     """Limits of what is read."""
@@ -56,6 +62,7 @@ class FetchedFile(SourceFile):
 
     sha256: str
     local: Path
+    warnings: list[str] = []
 
 
 class Fetched(BaseModel):

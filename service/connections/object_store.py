@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1024**2
+_EXPIRED = "<Code>(ExpiredToken|InvalidToken|TokenRefreshRequired)</Code>"  # of S3, with the status 400
 
 
 class ObjectStore:
@@ -87,4 +88,6 @@ class ObjectStore:
             return "the server of the connection does not answer"
         if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError):
             return "the server refuses access: the secrets of the connection, or what they permit, may be wrong"
+        if re.search(_EXPIRED, str(error)):
+            return "the server refuses access: the secrets of the connection have expired"
         return "the server did not give the file: see the service's log"

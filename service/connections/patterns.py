@@ -19,6 +19,8 @@ def fault(path: str) -> str | None:
         return "should be relative to the connection, which has the address"
     if "\\" in path:
         return "should separate folders by /"
+    if path.startswith("/"):
+        return f"should be relative to the connection, as in {path.lstrip('/') or '*'}"
     if path.endswith("/"):
         return f"should name files: for all of this folder, {path}*"
     if any(part in ("", ".", "..") for part in path.split("/")):

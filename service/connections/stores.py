@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import base64
+import logging
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, HTTPStore, S3Store
 
+from service.connections import secret_formats
 from service.connections.egress import EgressProxy
 from service.connections.messages import OpenConnection
 from service.domain.connection import ConnectionKind
+from service.errors import SourceError
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_REGION = "us-east-1"
 RETRY: RetryConfig = {
@@ -28,7 +35,12 @@ RETRY: RetryConfig = {
 
 @contextmanager
 def open_store(connection: OpenConnection, seconds: float) -> Iterator[tuple[ObjectStore, EgressProxy]]:
-    """The store below the declared URL; its requests may take `seconds`. Raises SourceError for a refused host."""
+    """The store below the declared URL; its requests may take `seconds`.
+
+    Raises SourceError for a refused host, and for secrets and options that no store takes.
+    """
+    if fault := secret_formats.fault(connection.secrets) or _certificate_fault(connection.ca_certificate):
+        raise SourceError(fault)
     endpoint = _endpoint(connection)
     with EgressProxy([endpoint], allow_private=connection.allow_private) as proxy:
         client: ClientConfig = {
@@ -40,7 +52,22 @@ def open_store(connection: OpenConnection, seconds: float) -> Iterator[tuple[Obj
         }
         if connection.ca_certificate is not None:
             client["root_certificate"] = connection.ca_certificate
-        yield _store(connection, endpoint, client), proxy
+        try:
+            store = _store(connection, endpoint, client)
+        except (BaseError, ValueError) as error:
+            _log.warning("%s %s", type(error).__name__, connection.redacted(str(error))[:1_000])
+            given = ", ".join(["the URL", *(connection.options | connection.secrets)])
+            raise SourceError(f"one of its options or secrets is wrong, of {given}: see the service's log") from None
+        yield store, proxy
+
+
+def _certificate_fault(pem: str | None) -> str | None:
+    if pem is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+        except (ssl.SSLError, ValueError):
+            return "the ca_file of the connection has no valid certificate in PEM"
+    return None
 
 
 def _endpoint(connection: OpenConnection) -> str:

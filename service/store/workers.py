@@ -47,7 +47,7 @@ class WorkerInfo(FrozenModel):
     spec_version: int = SPEC_VERSION
     """The newest version of job specs that it reads."""
     jobs: list[str]
-    """Ids of the jobs that it trains now."""
+    """Ids of the jobs that it trains now, also of those on several devices that another worker leads."""
     started_at: datetime
     """Start time (UTC)."""
     claims: int = 0
@@ -114,11 +114,19 @@ def capacity(connection: Connection, kind: str) -> Capacity:
 def find(connection: Connection) -> list[WorkerInfo]:
     """Workers with a heartbeat within the last minute, and those of their jobs that belong to the tenant."""
     alive = select(workers).where(workers.c.seen_at > ago(connection, DEAD_AFTER)).order_by(workers.c.id)
-    running = select(jobs.c.worker, jobs.c.id).where(in_tenant(connection, jobs), jobs.c.status == Status.running)
+    running = in_tenant(connection, jobs), jobs.c.status == Status.running
+    led = select(jobs.c.worker, jobs.c.id).where(*running)
+    followed = select(gang_members.c.worker, jobs.c.id).join(jobs, gang_members.c.job_id == jobs.c.id).where(*running)
     running_jobs: dict[str, list[str]] = {}
-    for row in connection.execute(running.order_by(jobs.c.id)):
-        running_jobs.setdefault(row.worker, []).append(row.id)
+    for worker, job_id in sorted(connection.execute(led.union(followed)).all()):
+        running_jobs.setdefault(worker, []).append(job_id)
     return [
         WorkerInfo.model_validate({**row._mapping, "jobs": running_jobs.get(row.id, [])})
         for row in connection.execute(alive)
     ]
+
+
+def occupied(connection: Connection) -> dict[tuple[str, int], bool]:
+    """Host name and process id of live workers: whether each trains, or has reserved trainers for a job on several."""
+    reserved = set(connection.scalars(select(gang_members.c.worker)))
+    return {(each.hostname, each.pid): bool(each.jobs) or each.id in reserved for each in find(connection)}

@@ -144,6 +144,13 @@ class NetworkArray:
         array._connect(self.gradient)
         return array
 
+    def placed(self, parameters: Tensor, gradient: Tensor) -> NetworkArray:
+        """The same networks with parameters and gradient in this memory, (K, P) each, which nothing is copied to."""
+        array = copy(self)
+        array._weights = self._weights.placed(parameters)
+        array._connect(gradient)
+        return array
+
     @property
     def norms(self) -> list[Statistics]:
         """The operators with running statistics."""

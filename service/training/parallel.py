@@ -116,10 +116,16 @@ class ParallelTrainer(ArrayTrainer):
         assert parallel is not None
         self._synchronized = parallel.batch_norm == "synchronized"
         array = super()._network(states)
+        places = self._ranks.place(array.parameters.shape[1])
+        self._gradients = None if places is None else places[1]
+        if places is not None:
+            if self._ranks.leads:
+                places[0].copy_(array.parameters)
+            array = array.placed(places[0], places[1][self._ranks.rank :][:1])
         return array.synchronized(self._ranks.sum) if self._synchronized else array
 
     def _new_optimizer(self) -> ShardedOptimizer:
-        self._sharded = ShardedOptimizer(self._jobs[0].spec.optimizer, self.array, self._ranks)
+        self._sharded = ShardedOptimizer(self._jobs[0].spec.optimizer, self.array, self._ranks, self._gradients)
         return self._sharded
 
     def _moments(self) -> dict[str, Tensor]:
@@ -148,7 +154,8 @@ class ParallelTrainer(ArrayTrainer):
 
     def _copy_weights(self, weights: Weights) -> None:
         for values in weights.tensors:
-            self._ranks.copy_from_leader(values)
+            if self._gradients is None or values is not self.array.parameters:  # which the ranks share
+                self._ranks.copy_from_leader(values)
 
     def _batch_sizes(self) -> list[Sequence[int]]:
         (whole,) = super()._batch_sizes()

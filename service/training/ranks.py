@@ -2,7 +2,8 @@
 
 Sums are taken in the order of ranks, so their bits depend on the number of ranks alone, not on timing, on the algorithm
 of a library or on the machines of the ranks. Tensors go through gloo or NCCL; the leader's messages (rank 0) through a
-key-value store, in which the others wait without a timeout.
+key-value store, in which the others wait without a timeout. Ranks on the CPUs of one machine do both through shared
+memory and sockets of their own (see shared_memory.py), with the same bits.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
 from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from service.engine_constants import PAD
+from service.training import shared_memory
+from service.training.shared_memory import SharedMemory
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,7 @@ TIMEOUT = timedelta(seconds=30)
 POLL_SECONDS = (0.0002, 0.02)  # between looks into the store: at first, at most
 FAREWELL = timedelta(seconds=5)
 
+T = TypeVar("T")
 Store = Any  # distributed.Store
 Message = dict[str, Any] | None
 """What the followers do next; None: training has ended."""
@@ -58,11 +63,19 @@ def join_store(address: str) -> Store:
 
 
 def connect(
-    store: Store, rank: int, size: int, device: torch.device, address: str, waiting: Callable[[], None]
+    store: Store,
+    rank: int,
+    size: int,
+    device: torch.device,
+    address: str,
+    waiting: Callable[[], None],
+    *,
+    by_memory: bool = True,
 ) -> Ranks:
     """Wait until all ranks are ready, then connect them. `address`: of this machine, where the others reach it.
 
-    `waiting` is called now and then meanwhile. Raises RankLost.
+    `waiting` is called now and then meanwhile. `by_memory`: share memory, if all are on one machine, and on CPUs.
+    Raises RankLost.
     """
     if rank == LEADER:
         for follower in range(1, size):
@@ -75,7 +88,10 @@ def connect(
         group = _group(PrefixStore("group", store), rank, size, device, address)
     except RuntimeError as error:
         raise RankLost(f"the ranks cannot connect: {error}") from error
-    return Ranks(group, store, rank, size)
+    ranks = Ranks(group, store, rank, size)
+    if by_memory and device.type == "cpu":
+        ranks.share_memory()
+    return ranks
 
 
 def _group(store: Store, rank: int, size: int, device: torch.device, address: str) -> Any:
@@ -97,11 +113,36 @@ class Ranks:
         self._group, self._store = group, store
         self.rank, self.size = rank, size
         self._messages = 0
+        self._memory: SharedMemory | None = None
 
     @property
     def leads(self) -> bool:
         """Whether this is rank 0, which decides and records."""
         return self.rank == LEADER
+
+    def share_memory(self) -> None:
+        """From now on exchange by shared memory what it takes, if all ranks are on one machine."""
+        self._memory = self._waited(
+            lambda: shared_memory.connect(self._store, self.rank, self.size, TIMEOUT.seconds, self._agree)
+        )
+        if self._memory is None and self.leads:
+            log.info("the ranks share no memory: they exchange gradients over the network")
+
+    def place(self, columns: int) -> tuple[Tensor, Tensor] | None:
+        """Zeros in memory that all ranks share: (1, columns) and (ranks, columns); None if there is none for it."""
+        if self._memory is None:
+            return None
+        memory = self._memory
+        found = self._waited(lambda: memory.zeros(1 + self.size, columns))
+        if found is None:
+            log.warning("the ranks exchange their gradients over the network: too little memory to share them")
+            return None
+        return found[:1], found[1:]
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here: each then sees what the others have written to shared memory."""
+        assert self._memory is not None
+        self._waited(self._memory.barrier)
 
     def own_rows(self, rows: int) -> slice:
         """This rank's rows of a batch."""
@@ -114,20 +155,22 @@ class Ranks:
         return [slice(start, end) for start, end in pairwise(ends)]
 
     def gathered(self, values: Tensor) -> list[Tensor]:
-        """The values of every rank, which have the same shape."""
+        """The values of every rank, which have the same shape and are contiguous; valid until the next call."""
+        memory = self._memory
+        if memory is not None and memory.takes(values):
+            return self._waited(lambda: memory.gathered(values))
         found = [torch.empty_like(values) for _ in range(self.size)]
         self._run(lambda: self._group.allgather([found], [values]))
         return found
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over the ranks."""
-        return _in_order(self.gathered(values.contiguous()))
+        return in_order(self.gathered(values.contiguous()), torch.empty_like(values))
 
-    def sum_of_own_part(self, values: Tensor, parts: Sequence[slice], received: Tensor) -> Tensor:
-        """The sum over the ranks of this rank's part of `values` (P,); received: scratch memory (ranks, own part)."""
+    def own_part_of_all(self, values: Tensor, parts: Sequence[slice], received: Tensor) -> None:
+        """This rank's part of the `values` (P,) of each rank, to `received`: (ranks, own part)."""
         own, sizes = received.shape[1], [part.stop - part.start for part in parts]
         self._run(lambda: self._group.alltoall_base(received.view(-1), values, [own] * self.size, sizes))
-        return _in_order(received)
 
     def share_parts(self, values: Tensor, parts: Sequence[slice]) -> None:
         """Give each rank's part of `values` (P,) to all others, in place."""
@@ -150,21 +193,23 @@ class Ranks:
             if rank == self.rank:
                 rows[start:end] = own
             elif end > start:
-                self._receive(rows[start:end], rank)
+                self._run(partial(self._group.recv, [rows[start:end]], rank, 0))
         return rows
 
     def tell(self, message: Message) -> None:
         """By the leader: the others `hear` this message."""
+        memory, text = self._memory, json.dumps(message)
+        if memory is not None:
+            self._waited(lambda: memory.tell(text.encode()))
+            return
         self._messages += 1
-        self._in_store(lambda: self._store.set(f"message/{self._messages}", json.dumps(message)))
+        self._in_store(lambda: self._store.set(f"message/{self._messages}", text))
         self._store.delete_key(f"message/{self._messages - 2}")  # all have heard it: they took part in what followed
 
     def hear(self, waiting: Callable[[], None]) -> Message:
         """By the others: the leader's next message; `waiting` is called now and then until there is one."""
-        self._messages += 1
-        key = f"message/{self._messages}"
-        _wait_for(self._store, key, waiting)
-        message: Message = json.loads(self._in_store(lambda: self._store.get(key)))
+        text = self._heard(waiting) if self._memory is None else self._heard_from(self._memory, waiting)
+        message: Message = json.loads(text)
         return message
 
     def __enter__(self) -> Ranks:
@@ -182,6 +227,8 @@ class Ranks:
         except (RankLost, RuntimeError) as error:
             log.warning("a rank has left before the end: %s", error)
         finally:
+            if self._memory is not None:
+                self._memory.close()
             self._group.abort()  # those who wait for this rank get an error
 
     def ask_to_stop(self) -> None:
@@ -198,14 +245,31 @@ class Ranks:
         options.rootRank, options.rootTensor = rank, 0
         self._run(lambda: self._group.broadcast([values], options))
 
-    def _receive(self, values: Tensor, rank: int) -> None:
-        self._run(lambda: self._group.recv([values], rank, 0))
-
     def _run(self, start: Callable[[], Any]) -> None:
+        self._waited(lambda: start().wait())
+
+    def _waited(self, wait: Callable[[], T]) -> T:
         try:
-            start().wait()
-        except RuntimeError as error:
+            return wait()
+        except (RuntimeError, OSError) as error:
             raise RankLost(f"another rank has died, or does not answer: {error}") from error
+
+    def _agree(self, own: bool) -> bool:
+        """Whether `own` is true on all ranks."""
+        return int(self.sum(torch.tensor([int(own)]))) == self.size
+
+    def _heard(self, waiting: Callable[[], None]) -> bytes:
+        self._messages += 1
+        key = f"message/{self._messages}"
+        _wait_for(self._store, key, waiting)
+        return bytes(self._in_store(lambda: self._store.get(key)))
+
+    def _heard_from(self, memory: SharedMemory, waiting: Callable[[], None]) -> bytes:
+        text = None
+        while text is None:
+            waiting()
+            text = self._waited(memory.message)
+        return text
 
     def _in_store(self, ask: Callable[[], Any]) -> Any:
         try:
@@ -214,10 +278,12 @@ class Ranks:
             raise RankLost(f"the store of the leader does not answer: {error}") from error
 
 
-def _in_order(values: Sequence[Tensor] | Tensor) -> Tensor:
-    """The sum of these tensors, from the first to the last."""
-    total = values[0].clone()
-    for each in values[1:]:
+def in_order(values: Sequence[Tensor], total: Tensor) -> Tensor:
+    """The sum of these tensors, from the first to the last, in `total`."""
+    if len(values) == 1:
+        return total.copy_(values[0])
+    torch.add(values[0], values[1], out=total)
+    for each in values[2:]:
         total += each
     return total
 

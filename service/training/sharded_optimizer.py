@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from service.training import optimizers
+from service.training.ranks import in_order
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 class ShardedOptimizer:
     """See Optimizer: `step` sums the ranks' gradients, clips the sum, and updates the parameters on all ranks."""
 
-    def __init__(self, settings: spec.Optimizer, array: NetworkArray, ranks: Ranks) -> None:
+    def __init__(
+        self, settings: spec.Optimizer, array: NetworkArray, ranks: Ranks, shared: Tensor | None = None
+    ) -> None:
+        """`shared`: (ranks, P) all ranks' gradients in shared memory, as the array's parameters are then."""
         self._ranks, self._max_norm = ranks, settings.max_grad_norm
         self._parts = ranks.parts(array.parameters.shape[1])
         self.own = self._parts[ranks.rank]
@@ -32,8 +36,10 @@ class ShardedOptimizer:
         rates = array.rate_factors(settings.rates)
         own_rates = None if rates is None else rates[:, self.own]
         self._inner = optimizers.of([settings], array.decayed[:, self.own].contiguous(), own_rates)
-        self._received = array.parameters.new_empty(ranks.size, self.own.stop - self.own.start)
-        self._gradient = torch.empty_like(self._received[:1])
+        self._shared = shared is not None
+        own = self.own.stop - self.own.start
+        self._received = array.parameters.new_empty(ranks.size, own) if shared is None else shared[:, self.own]
+        self._gradient = array.parameters.new_empty(1, own)
         self._parameters = array.parameters[:, self.own]  # one view, which a fused optimizer recognizes
 
     def advance(self) -> None:
@@ -42,13 +48,20 @@ class ShardedOptimizer:
 
     def step(self, parameters: Tensor, gradient: Tensor, lr: Tensor, decay: Tensor | None = None) -> None:
         """See Optimizer; `gradient`: this rank's share of the sum."""
-        self._gradient[0] = self._ranks.sum_of_own_part(gradient[0], self._parts, self._received)
+        if self._shared:
+            self._ranks.barrier()  # all gradients are complete
+        else:
+            self._ranks.own_part_of_all(gradient[0], self._parts, self._received)
+        in_order(list(self._received), self._gradient[0])
         if self._max_norm is not None:
             squares = self._ranks.sum(torch.linalg.vector_norm(self._gradient).square())
             self._gradient.mul_((self._max_norm / (squares.sqrt() + 1e-6)).clamp_(max=1.0))
         if self._gradient.numel():
             self._inner.step(self._parameters, self._gradient, lr, decay)
-        self._ranks.share_parts(parameters[0], self._parts)
+        if self._shared:
+            self._ranks.barrier()  # all parameters are updated, and all gradients may be overwritten
+        else:
+            self._ranks.share_parts(parameters[0], self._parts)
 
     def keep(self, members: Sequence[int]) -> None:
         """See Optimizer: there is one member."""

@@ -143,6 +143,12 @@ class Weights:
         }
         return part
 
+    def placed(self, parameters: Tensor) -> Weights:
+        """The same buffers with `parameters` (K, P)."""
+        placed = copy(self)
+        placed.parameters = parameters
+        return placed
+
     def copy_rows(self, source: Weights, members: Sequence[int]) -> None:
         """Copy these members from `source`."""
         if not members:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.engine import Database
     from service.store.jobs.claim import Claim
+    from service.store.jobs.gangs import Start
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,16 @@ class Claimer:
         self.subsets = subsets(self.labels)
         self._lifetime = Lifetime(settings.exit_when_idle, settings.max_worker_jobs)
         self._leaves_seconds = 0.0
+        self._followed = 0  # jobs on several devices that other workers have claimed
 
-    def is_done(self, busy: bool) -> bool:
-        """Whether the worker exits by itself now; `busy`: it trains, or its trainers start."""
-        why = self._lifetime.end(busy, self.stats.claimed)
+    @property
+    def jobs_left(self) -> int | None:
+        """How many more jobs the worker may train; None: any number."""
+        return self._lifetime.jobs_left(self.stats.claimed + self._followed)
+
+    def is_done(self, *, busy: bool, reserved: bool) -> bool:
+        """Whether the worker exits by itself now: see `Lifetime.end`."""
+        why = self._lifetime.end(busy=busy, reserved=reserved, claimed=self.stats.claimed + self._followed)
         if why is not None:
             log.info("exiting: %s", why)
         return why is not None
@@ -47,15 +54,18 @@ class Claimer:
             others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
         self._leaves_seconds = LEAVES_SECONDS if others else 0.0
 
-    @property
-    def may_claim(self) -> bool:
-        """Whether its life has jobs left."""
-        return self._lifetime.jobs_left(self.stats.claimed) != 0
+    def count(self, start: Start) -> None:
+        """Count a job of a gang."""
+        if start.leads:
+            with self.stats.claiming() as claims:
+                claims.append(start.claim)
+        else:
+            self._followed += 1
 
     def claim(self, device: str, idle: int, startable: tuple[int, int]) -> list[Claim]:
         """Claim an array for one of `idle` trainers, or a job on several devices: see `GangMember.startable`."""
         width = self._settings.array_width or ARRAY_WIDTHS[device]
-        left = self._lifetime.jobs_left(self.stats.claimed)
+        left = self.jobs_left
         width = width if left is None else min(width, left)
         if width == 0:
             return []

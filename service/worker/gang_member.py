@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from service.settings import Settings
     from service.store.engine import Database
     from service.store.jobs.claim import Claim
-    from service.worker.claim_stats import ClaimStats
     from service.worker.trainer_handle import TrainerHandle
 
 log = logging.getLogger(__name__)
@@ -35,12 +34,9 @@ LOOPBACK = "127.0.0.1"
 class GangMember:
     """Decides which free trainers are kept for a gang, and when its ranks start."""
 
-    def __init__(
-        self, settings: Settings, database: Database, worker: str, labels: Collection[str], stats: ClaimStats
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, worker: str, labels: Collection[str]) -> None:
         """`labels`: the subsets of the worker's labels, as text."""
         self._settings, self._database, self._worker, self._labels = settings, database, worker, labels
-        self._stats = stats
         self._skipped: dict[str, float] = {}  # until when
         self._joined: str | None = None  # the job for which it has reserved trainers
         self._running: Claim | None = None  # the attempt of which its trainers are ranks
@@ -79,10 +75,8 @@ class GangMember:
                 return None
         self._skipped = {job: until for job, until in self._skipped.items() if until > now}
         member, most = self._member(trainers, free), self._settings.max_running_jobs
-        with self._stats.claiming() as claims, self._database.transaction() as connection:
+        with self._database.transaction() as connection:
             found = gangs.step(connection, member, self._skipped, max_running=most)
-            if isinstance(found, Start) and found.leads:
-                claims.append(found.claim)
         self._left = found is None and self._joined is not None
         self._joined = found.job_id if isinstance(found, Reservation) else None
         match found:

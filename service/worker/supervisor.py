@@ -72,7 +72,7 @@ class Supervisor:
         self._started_at = datetime.now(UTC)
         self._renew_at = self._reap_at = 0.0
         self._liveness = DbLiveness(settings.lease_seconds)
-        self._gang = GangMember(settings, database, self._id, self._claimer.subsets, self._claimer.stats)
+        self._gang = GangMember(settings, database, self._id, self._claimer.subsets)
         self._back_off = Backoff(*BACK_OFF_SECONDS)
         self._logs = attempt_logs.LogRotation(settings.logs, settings.max_log_bytes)
 
@@ -83,7 +83,7 @@ class Supervisor:
         """
         log.info("starting %d trainers", len(self._trainers))
         try:
-            while not (stop.is_set() or self._claimer.is_done(self._is_busy())):
+            while not (stop.is_set() or self._is_done()):
                 self._listen(LISTEN_SECONDS)
                 self._busy.value = sum(trainer.busy for trainer in self._trainers)
                 self._logs.rotate(path for trainer in self._trainers for path in trainer.log_files)
@@ -113,9 +113,9 @@ class Supervisor:
                 self._prepared_files.close()
         log.info("stopped")
 
-    def _is_busy(self) -> bool:
-        """Whether it trains, its trainers start, or it waits for its gang."""
-        return self._gang.active or any(not trainer.free for trainer in self._trainers)
+    def _is_done(self) -> bool:
+        busy = any(not trainer.free for trainer in self._trainers)
+        return self._claimer.is_done(busy=busy, reserved=self._gang.active)
 
     def _keep_leases(self) -> None:
         now = time.monotonic()
@@ -204,8 +204,9 @@ class Supervisor:
 
     def _claim_as_gang(self, free: list[TrainerHandle]) -> list[TrainerHandle]:
         """Go on with a job on more devices than are free here; returns the trainers that are free for other jobs."""
-        found = self._gang.step(self._trainers, free, may_join=self._claimer.may_claim)
+        found = self._gang.step(self._trainers, free, may_join=self._claimer.jobs_left != 0)
         if isinstance(found, Start):
+            self._claimer.count(found)
             return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
         return free if found is None else free[found.kept :]
 

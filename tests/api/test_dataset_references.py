@@ -1,11 +1,10 @@
-"""Data sets read from connections: files, patterns, refreshes, refusals."""
+"""Data sets read from connections: files, patterns, refusals."""
 
 from __future__ import annotations
 
 import gzip
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,50 +14,16 @@ from starlette.testclient import TestClient
 
 from service.artifacts import Artifacts
 from service.domain.access import Scope
-from service.domain.connection import EVERY_TENANT, Connection, ConnectionKind
+from service.domain.connection import ConnectionKind
 from service.settings import Settings
-from service.store import connections
 from service.store.engine import Database
-from service.store.ids import new_id
 from tests.api.conftest import both_databases
 from tests.api.datasets import files
 from tests.api.operations import Maker, key
+from tests.api.references import CSV, ask, declare, lake
 from tests.api.test_dataset_uploads import wait_until
 
-__all__ = ["key"]
-
-CSV = "size,color\n1,red\n2,blue\n3,red\n"
-MORE = "color,size,weight\ngreen,4,0.5\nred,5,\n"
-
-
-def declare(database: Database, name: str, url: str, kind: ConnectionKind, **fields: Any) -> Connection:
-    declared = Connection(
-        id=new_id("con"),
-        name=name,
-        kind=kind,
-        created_at=datetime.now(UTC),
-        url=url,
-        **{"tenant": EVERY_TENANT, "options": {}, "secrets": {}, "allow_private": False, **fields},
-    )
-    with database.transaction() as connection:
-        connections.add(connection, declared)
-    return declared
-
-
-@pytest.fixture
-def lake(database: Database, tmp_path: Path) -> Path:
-    """A declared folder with files."""
-    folder = tmp_path / "lake"
-    (folder / "2026").mkdir(parents=True)
-    (folder / "2026/a.csv").write_text(CSV)
-    (folder / "2026/b.csv").write_text(MORE)
-    (folder / "2026/c.txt").write_text("x")
-    declare(database, "lake", folder.as_uri(), ConnectionKind.folder)
-    return folder
-
-
-def ask(client: TestClient | httpx2.Client, **body: Any) -> httpx2.Response:
-    return client.post("/v1/datasets", json={"connection": "lake", **body})
+__all__ = ["key", "lake"]
 
 
 def test_a_file_by_reference_is_the_same_table_as_its_upload(client: TestClient, lake: Path) -> None:
@@ -137,7 +102,7 @@ def test_read_options_apply_to_every_file(client: TestClient, lake: Path) -> Non
         ({"query": "SELECT 1"}, "/query", "should be a path"),
         ({"path": "gone.csv"}, "/path", "there is no file 'gone.csv'"),
         ({"path": "*.xyz"}, "/path", "no file matches"),
-        ({"path": "x", "connection": "leak"}, "/connection", "is unknown"),
+        ({"path": "x", "connection": "leak"}, "/connection", "is unknown; declared connections: 'lake'"),
         ({"path": "x", "connection": "http://169.254.169.254"}, "/connection", "match pattern"),
         ({"path": "x", "url": "http://127.0.0.1"}, "/url", "unknown field"),
         ({"path": "x", "delimter": ";"}, "/delimter", "did you mean `delimiter`?"),
@@ -176,57 +141,6 @@ def test_a_large_file_that_is_sent_as_json_is_received_whole(live: httpx2.Client
                          headers={"Content-Type": "application/json"})  # fmt: skip
 
     assert (response.status_code, response.json()["rows"]) == (201, 8_000)
-
-
-@both_databases
-def test_a_refresh_is_the_next_version_of_the_same_name(client: TestClient, lake: Path) -> None:
-    first = ask(client, path="2026/*.csv", name="shoes").json()
-    unchanged = client.post(f"/v1/datasets/{first['id']}/refresh")
-
-    (lake / "2026/d.csv").write_text("size,color\n6,green\n")
-    second = client.post(f"/v1/datasets/{first['id']}/refresh")
-    (lake / "2026/d.csv").write_text("size,color\n7,green\n")
-    third = client.post(f"/v1/datasets/{first['id']}/refresh").json()
-
-    assert (unchanged.status_code, unchanged.json()) == (200, first)
-    assert (second.status_code, second.headers["location"]) == (201, f"/v1/datasets/{second.json()['id']}")
-    assert (second.json()["name"], second.json()["version"], second.json()["rows"]) == ("shoes", 2, 6)
-    assert second.json()["provenance"]["refreshed_from"] == first["id"]
-    assert (third["version"], third["rows"]) == (3, 6)
-    assert client.get(f"/v1/datasets/{first['id']}").json() == first
-    listed = client.get("/v1/datasets").json()["data"]
-    assert [(each["version"], each["connection"]) for each in listed] == [(3, "lake"), (2, "lake"), (1, "lake")]
-
-
-def test_a_refresh_to_earlier_bytes_is_the_earlier_version(client: TestClient, lake: Path) -> None:
-    first = ask(client, path="2026/a.csv").json()
-    (lake / "2026/a.csv").write_text(MORE)
-    second = client.post(f"/v1/datasets/{first['id']}/refresh").json()
-    (lake / "2026/a.csv").write_text(CSV)
-
-    again = client.post(f"/v1/datasets/{second['id']}/refresh")
-
-    assert (again.status_code, again.json()) == (200, first)
-
-
-def test_versions_go_on_when_the_first_is_deleted(client: TestClient, lake: Path) -> None:
-    first = ask(client, path="2026/a.csv").json()
-    (lake / "2026/a.csv").write_text(MORE)
-    second = client.post(f"/v1/datasets/{first['id']}/refresh").json()
-    assert client.delete(f"/v1/datasets/{first['id']}").status_code == 204
-    (lake / "2026/a.csv").write_text("a\n1\n2\n")
-
-    assert client.post(f"/v1/datasets/{second['id']}/refresh").json()["version"] == 3
-
-
-def test_an_upload_and_a_missing_data_set_cannot_be_refreshed(client: TestClient) -> None:
-    uploaded = client.post("/v1/datasets", content=CSV.encode()).json()
-
-    refused = client.post(f"/v1/datasets/{uploaded['id']}/refresh")
-    missing = client.post("/v1/datasets/ds_0/refresh")
-
-    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
-    assert missing.status_code == 404
 
 
 @both_databases

@@ -24,26 +24,27 @@ def demand(client: TestClient, key: str | None = None, **parameters: Any) -> dic
 
 
 @both_databases
-def test_the_demand_counts_queued_and_running_arrays(client: TestClient, job_factory: JobFactory) -> None:
+def test_the_demand_counts_queued_and_running_trainers(client: TestClient, job_factory: JobFactory) -> None:
     job_factory.running()
     for seed in range(17):
         client.post("/v1/jobs", json={**SPEC, "seed": seed})
     client.post("/v1/jobs", json=H100)
+    client.post("/v1/jobs", json={**SPEC, "parallel": {"devices": 3}}).raise_for_status()
 
     assert demand(client) == {
         "object": "demand",
-        "arrays": 4,
-        "queued_arrays": 3,
-        "running_arrays": 1,
-        "queued_jobs": 18,
+        "trainers": 7,
+        "queued_trainers": 6,
+        "running_trainers": 1,
+        "queued_jobs": 19,
         "queued": [
-            {"device": "auto", "labels": {}, "jobs": 17, "arrays": 2},
-            {"device": "auto", "labels": {"gpu": "h100"}, "jobs": 1, "arrays": 1},
+            {"device": "auto", "labels": {}, "jobs": 18, "trainers": 5},
+            {"device": "auto", "labels": {"gpu": "h100"}, "jobs": 1, "trainers": 1},
         ],
     }
-    assert demand(client, device="cuda", labels="")["queued_arrays"] == 1
-    assert demand(client, labels="gpu=h100,spot=true")["queued_arrays"] == 3
-    assert demand(client, labels="gpu=h100", exclusive=True)["queued_arrays"] == 1
+    assert demand(client, device="cuda", labels="")["queued_trainers"] == 4
+    assert demand(client, labels="gpu=h100,spot=true")["queued_trainers"] == 6
+    assert demand(client, labels="gpu=h100", exclusive=True)["queued_trainers"] == 1
 
 
 def test_wrong_labels_are_a_422_that_says_where(client: TestClient) -> None:
@@ -59,12 +60,12 @@ def test_only_keys_of_the_default_tenant_see_the_demand_of_all(client: TestClien
         headers = {"Authorization": f"Bearer {key(tenant, Scope.submit)}"}
         client.post("/v1/jobs", json=SPEC, headers=headers).raise_for_status()
 
-    assert demand(client, key("one", Scope.read))["arrays"] == 1
-    assert demand(client, key(DEFAULT_TENANT, Scope.read))["arrays"] == 2
+    assert demand(client, key("one", Scope.read))["trainers"] == 1
+    assert demand(client, key(DEFAULT_TENANT, Scope.read))["trainers"] == 2
 
 
 @both_databases
 def test_the_demand_is_a_metric(client: TestClient, job_factory: JobFactory) -> None:
-    client.post("/v1/jobs", json=H100)
+    client.post("/v1/jobs", json={**H100, "parallel": {"devices": 2}})
 
-    assert metrics(client)["bestepoch_queued_arrays", "auto", "gpu=h100"] == 1
+    assert metrics(client)["bestepoch_queued_trainers", "auto", "gpu=h100"] == 2

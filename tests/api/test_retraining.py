@@ -1,71 +1,26 @@
-"""Retraining a job: its cost, its sweep, and the section of the report."""
+"""Retraining a job: its cost, its sweep, and the jobs that cannot be retrained."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from service.domain.status import Status, StopReason
-from service.store.engine import Database
-from service.store.jobs import attempt
-from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
-from service.store.jobs.claim import Claim, claim_jobs
-from service.store.jobs.claim_order import Claimant
+from service.domain.status import Status
+from service.store.jobs.claim import Claim
 from tests.api.conftest import both_databases
-from tests.api.job_factory import JobFactory, epoch
+from tests.api.job_factory import JobFactory
+from tests.api.retraining import claimed, end, ended_job
 from tests.api.test_forks import fork
 from tests.api.test_job_predictions import kept
 from tests.api.test_reports import Reports, reports
 from tests.data.test_prediction_table import table
 
 __all__ = ["reports"]
-
-ROWS = 200
-
-
-def table_of(columns: list[str], rows: int = ROWS) -> bytes:
-    """A table of numbers with the classes a and b."""
-    lines = [",".join([*(str((i * (j + 3)) % 17 / 4) for j in range(len(columns))), "ab"[i % 2]]) for i in range(rows)]
-    return "\n".join([",".join([*columns, "y"]), *lines, ""]).encode()
-
-
-def claimed(database: Database) -> Claim:
-    with database.transaction() as connection:
-        return claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=1, trainers=1), seconds=60.0)[0]
-
-
-def end(job_factory: JobFactory, claim: Claim, loss: float | None, status: Status = Status.succeeded) -> None:
-    """The job ends after four epochs; `loss`: the log loss of its test and validation rows."""
-    rows = [epoch(number, seconds=0.5) for number in range(1, 5)]
-    metrics = {"val_loss": loss, "val_log_loss": loss}
-    best = BestSoFar(4, 0.5, metrics)
-    with job_factory.database.transaction() as connection:
-        write(connection, "cpu", [AttemptRecord(claim.job_id, claim.attempt, rows, best)])
-    job_factory.publish(claim, 4)
-    with job_factory.database.transaction() as connection:
-        outcome = Outcome(status, StopReason.early_stopped, {"loss": loss, "log_loss": loss})
-        attempt.finish(connection, claim.job_id, claim.attempt, outcome)
-
-
-def ended_job(
-    client: TestClient | httpx2.Client, job_factory: JobFactory, columns: str = "a b c", **fields: Any
-) -> str:
-    """An ended job on an uploaded table."""
-    rows = fields.pop("rows", ROWS)
-    dataset = client.post("/v1/datasets", content=table_of(columns.split(), rows)).json()["id"]
-    data = {"kind": "dataset", "id": dataset, "target": "y"}
-    answer = client.post("/v1/jobs", json={"data": data, "split": {"test": 0.2}, "max_epochs": 20, **fields})
-    assert answer.status_code == 201, answer.text
-    claim = claimed(job_factory.database)
-    job_factory.keep_predictions(claim, table(("a", "b"), 5, 3))
-    end(job_factory, claim, 0.5)
-    return f"/v1/jobs/{claim.job_id}"
 
 
 @both_databases
@@ -206,126 +161,9 @@ def test_a_job_without_kept_predictions_is_not_retrained(client: TestClient, job
     assert client.get("/v1/sweeps").json()["data"] == []
 
 
-@pytest.mark.parametrize("status", [Status.failed, Status.cancelled])
-def test_a_sweep_without_a_job_that_has_succeeded_can_be_followed_by_another(
-    client: TestClient, job_factory: JobFactory, reports: Reports, status: Status
-) -> None:
-    path = ended_job(client, job_factory)
-    first = client.post(f"{path}/retraining").json()
-    for _ in first["points"]:
-        end(job_factory, claimed(job_factory.database), 0.5, status)
-
-    report = client.get(f"{path}/report", params={"retrain": True}).json()
-    second = client.post(f"{path}/retraining")
-
-    assert report["retraining"] is None
-    assert report["missing"][0]["reason"].startswith(
-        f"none of the 24 jobs of the sweep {first['id']} has succeeded: POST {path}/retraining starts it"
-    )
-    assert second.status_code == 201
-    assert second.json()["id"] != first["id"]
-
-
-def test_jobs_that_were_cancelled_are_not_compared(
-    client: TestClient, job_factory: JobFactory, reports: Reports
-) -> None:
-    path = ended_job(client, job_factory)
-    sweep = client.post(f"{path}/retraining").json()
-    for place, _ in enumerate(sweep["points"]):
-        end(job_factory, claimed(job_factory.database), 0.5, Status.cancelled if place < 3 else Status.succeeded)
-
-    found = client.get(f"{path}/report", params={"retrain": True}).json()["retraining"]
-
-    assert (found["jobs"], found["without_result"]) == (21, 3)
-
-
-def test_a_metric_that_no_job_has_is_a_reason(client: TestClient, job_factory: JobFactory, reports: Reports) -> None:
-    path = ended_job(client, job_factory)
-    for _ in client.post(f"{path}/retraining").json()["points"]:
-        end(job_factory, claimed(job_factory.database), None)
-
-    report = client.get(f"{path}/report", params={"retrain": True}).json()
-
-    assert report["retraining"] is None
-    assert "has a log loss of the test rows" in report["missing"][0]["reason"]
-
-
 def ended_job_after(client: TestClient, job_factory: JobFactory, running: Claim) -> str:
     """An ended job; the one that was running is refused before it ends."""
     answer = client.get(f"/v1/jobs/{running.job_id}/retraining")
     assert (answer.status_code, "the job is running" in answer.json()["detail"]) == (409, True)
     job_factory.finish(running, Status.failed)
     return ended_job(client, job_factory)
-
-
-LOSSES = {0.1: 0.9, 0.2: 0.8, 0.4: 0.7, 0.7: 0.6, 1.0: 0.5}
-WITHOUT = {"a": 0.8, "b": 0.5, "c": 0.4}
-
-
-@both_databases
-def test_the_report_has_the_answers_once_the_jobs_have_ended(
-    client: TestClient, job_factory: JobFactory, reports: Reports
-) -> None:
-    path = ended_job(client, job_factory)
-
-    def answer(**params: Any) -> Any:
-        return client.get(f"{path}/report", params={"retrain": "true", **params})
-
-    before = answer().json()
-    sweep = client.post(f"{path}/retraining").json()
-    during = answer().json()
-    for point in sweep["points"]:
-        seed = point["seed"]
-        fraction, kept = point.get("split.train_fraction"), point.get("data.features")
-        loss = LOSSES[fraction] if fraction else WITHOUT[next(iter({"a", "b", "c"} - set(kept)))]
-        claim = claimed(job_factory.database)
-        if fraction == 0.2 and seed == 1:
-            end(job_factory, claim, None, Status.failed)
-        else:
-            end(job_factory, claim, loss + 0.01 * seed + (0.003 * seed * seed if kept == ["a", "c"] else 0.0))
-    after = answer().json()
-
-    assert before["retraining"] is during["retraining"] is None
-    (reason,) = before["missing"]
-    assert reason["section"] == "retraining"
-    assert reason["reason"].startswith(f"the job was not retrained: POST {path}/retraining starts it")
-    assert during["missing"][0]["reason"] == f"0 of 24 jobs of the sweep {sweep['id']} have ended"
-    found = after["retraining"]
-    assert (found["metric"], found["part"], found["jobs"], found["without_result"]) == ("log_loss", "test", 23, 1)
-    assert [point["rows"] for point in found["learning_curve"]] == [12, 24, 48, 84, 120]
-    assert [len(point["draws"]) for point in found["learning_curve"]] == [3, 2, 3, 3, 3]
-    assert found["learning_curve"][-1]["mean"] == pytest.approx(0.51)
-    assert found["learning_curve"][-1]["standard_error"] == pytest.approx(0.01 / 3**0.5)
-    assert found["more_rows"]["mean"] == pytest.approx(-0.1)
-    verdicts = {each["column"]: each["verdict"] for each in found["columns"]}
-    assert verdicts == {"a": "worse_without", "b": "no_difference", "c": "better_without"}
-    assert [each["column"] for each in found["columns"]] == ["a", "b", "c"]
-    texts = [finding["text"] for finding in after["findings"]]
-    assert any(text.startswith("More training rows would probably help: from 70% to 100%") for text in texts)
-    assert any(text.startswith("Networks trained without c are better") for text in texts)
-    markdown = answer(format="markdown").text
-    assert "## Answers by retraining" in markdown
-    assert "| 10% | 12 | 0.91 |" in markdown
-    assert "Learning curve" in answer(format="html").text
-    plain = client.get(f"{path}/report").json()
-    assert (plain["retraining"], plain["missing"]) == (None, [])
-    assert len(reports.asked) == 1
-    summary = client.get(f"/v1/sweeps/{sweep['id']}/summary").json()["data"]
-    assert len(summary) == 8
-
-
-def test_the_report_says_what_became_of_the_sweep(
-    client: TestClient, job_factory: JobFactory, reports: Reports
-) -> None:
-    path = ended_job(client, job_factory)
-    sweep = client.post(f"{path}/retraining").json()
-    client.post(f"/v1/sweeps/{sweep['id']}/cancel")
-
-    cancelled = client.get(f"{path}/report", params={"retrain": True}).json()
-    for job in client.get("/v1/jobs", params={"sweep": sweep["id"], "limit": 100}).json()["data"]:
-        assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
-    deleted = client.get(f"{path}/report", params={"retrain": True}).json()
-
-    assert cancelled["missing"][0]["reason"].startswith(f"the sweep {sweep['id']} was cancelled: POST ")
-    assert deleted["missing"][0]["reason"].startswith(f"the jobs of the sweep {sweep['id']} were deleted: POST ")
-    assert client.post(f"{path}/retraining").status_code == 201

@@ -9,13 +9,15 @@ from itertools import accumulate
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import update
 
 from service.api.middleware.rate_limit import RateLimiter
 from service.api.processes.shared_limits import SharedLimits
 from service.api.quota import StorageQuota
 from service.errors import QuotaExceeded, RateLimited, TooManyStreams
-from service.store.api_usage import TenantUse
+from service.store.api_usage import DEAD_AFTER, TenantUse, api_usage
 from service.store.engine import Database
+from service.store.utc import ago
 
 CLOCK = "service.api.middleware.rate_limit.time.monotonic"
 RATE = 5.0
@@ -138,10 +140,55 @@ def test_streams_of_all_processes_count_after_an_exchange(database: Database) ->
         with other.limiter.stream("fish"):
             pass
 
-    one.exchange()
-    other.exchange()
+    for process in (one, other, one):
+        process.exchange()
     assert one.shared.to_tell() == other.shared.to_tell() == {}
+    assert one.limiter.streams("birds") == other.limiter.streams("birds") == 0
+
+
+def test_a_process_without_streams_learns_that_those_of_another_have_ended(database: Database) -> None:
+    one, other = Process(database, streams=1), Process(database, streams=1)
+    with one.limiter.stream("birds"), other.limiter.stream("birds"):
+        one.exchange()
+        other.exchange()
+    other.exchange()
+    assert other.limiter.streams("birds") == 1  # as far as it knows
+    one.exchange()
+
+    other.exchange()
+
+    with other.limiter.stream("birds"):
+        pass
+    other.exchange()
+    assert other.shared.to_tell() == {}
+
+
+def test_streams_of_a_process_that_died_are_given_back(database: Database) -> None:
+    one, other = Process(database, streams=1), Process(database, streams=1)
+    with one.limiter.stream("birds"), other.limiter.stream("birds"):
+        one.exchange()
+        other.exchange()
+    other.exchange()
+    with database.transaction() as connection:
+        connection.execute(update(api_usage).values(seen_at=ago(connection, DEAD_AFTER)))
+
+    other.exchange()
+
     assert other.limiter.streams("birds") == 0
+
+
+def test_processes_that_ended_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = 0.0, dict[int, Mapping[str, TenantUse]]()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    stays, *replaced = (SimulatedProcess(told) for _ in range(11))
+    for hour, process in enumerate(replaced):
+        now = 3_600.0 * hour
+        for each in (process, stays):
+            each.accepts()
+            each.exchange()
+        del told[id(process)]
+
+    assert len(stays.shared._requests) <= 2
 
 
 def test_unfinished_uploads_of_all_processes_count(database: Database) -> None:

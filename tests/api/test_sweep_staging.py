@@ -25,7 +25,7 @@ from service.store.schema import events
 from service.store.schema import jobs as jobs_table
 from tests.api.conftest import both_databases
 from tests.api.job_factory import JobFactory
-from tests.maintenance.test_doctor import examined
+from tests.maintenance.damage import examined
 from tests.specs import REFERENCE, synthetic
 
 SWEEP: dict[str, Any] = {"base": REFERENCE, "replicates": 50, "grid": {"optimizer.lr": [0.1, 0.2, 0.3]}}

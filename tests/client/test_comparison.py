@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss, root_mean_squared_error
 
 from service.client.comparison import Comparison, compare
 from service.client.transport import Transport
+from tests.examples import sampled
 
 RNG = np.random.default_rng(0)
 CLASSES = ["no", "yes"]
@@ -131,6 +132,7 @@ def test_jobs_without_shared_rows_are_not_compared() -> None:
     assert compared(kept, {"a": 1.0}) is None
 
 
+@sampled(25, 100)
 @given(st.lists(st.tuples(st.floats(-100, 100), st.booleans()), min_size=2, max_size=30))
 def test_equal_networks_gain_nothing(rows: list[tuple[float, bool]]) -> None:
     kept = [{"row": i, "truth": truth, "prediction": value} for i, (value, truth) in enumerate(rows)]

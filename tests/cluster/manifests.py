@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
+import pytest
 import yaml
 
 from tests.object_store import TOOLS
@@ -21,6 +22,7 @@ VERSIONS = ("1.32", "1.37")
 WORKLOADS = ("Deployment", "Job", "ScaledJob")
 
 Manifest = dict[str, Any]
+each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
 @cache
@@ -42,6 +44,16 @@ def pod_template(workload: Manifest) -> Manifest:
     spec: Manifest = workload["spec"]
     template: Manifest = spec.get("jobTargetRef", spec)["template"]
     return template
+
+
+def pods(overlay: str) -> dict[str, Manifest]:
+    """The spec of the pod of each workload."""
+    return {name: pod_template(each)["spec"] for name, each in of_kind(overlay, *WORKLOADS).items()}
+
+
+def containers(overlay: str) -> dict[str, Manifest]:
+    """The one container of each."""
+    return {name: pod["containers"][0] for name, pod in pods(overlay).items()}
 
 
 def settings_of(overlay: str) -> dict[str, str]:

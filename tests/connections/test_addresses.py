@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_network
 from typing import Any
 
 import pytest
@@ -34,6 +34,11 @@ def test_public_addresses_are_allowed(address: str) -> None:
     [
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.1.1"),
         *("::1", "fd00::1", "fe80::1%eth0", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "::127.0.0.1"),
+        *("192.88.99.1", "192.0.0.9", "198.18.0.1"),  # 6to4 relays, protocol assignments, benchmarks
+        *("fec0::1", "100::1", "5f00::1", "2001:db8::1", "2001:2::1", "3fff::1", "400::1", "4000::1", "::ffff:0:0:0:1"),
+        *("64:ff9b:1::a00:1", "64:ff9b:1::808:808", "::ffff:0:10.0.0.1", "::ffff:0:8.8.8.8"),
+        *("2001:0:808:808:0:0:f5ff:fffe", "2001:0:a00:1:0:0:f7f7:f7f7", "2002:808:808::1", "::8.8.8.8"),
+        *("2606:4700::5efe:10.0.0.1", "2606:4700::200:5efe:10.0.0.1"),  # ISATAP
     ],
 )
 def test_private_addresses_need_to_be_declared(address: str) -> None:
@@ -42,7 +47,9 @@ def test_private_addresses_need_to_be_declared(address: str) -> None:
 
 
 @pytest.mark.parametrize("private", [False, True])
-@pytest.mark.parametrize("form", ["{}", "::ffff:{}", "64:ff9b::{}", "::{}"])
+@pytest.mark.parametrize(
+    "form", ["{}", "::ffff:{}", "64:ff9b::{}", "::{}", "::ffff:0:{}", "64:ff9b:1::{}", "2606:4700::5efe:{}"]
+)
 @pytest.mark.parametrize("address", METADATA_IPV4)
 def test_metadata_services_are_refused_in_every_notation(address: str, form: str, private: bool) -> None:
     assert not allowed(form.format(address), private=private)
@@ -58,6 +65,20 @@ def test_an_ipv4_address_is_judged_alike_inside_an_ipv6_address(address: Any) ->
     if int(address) > 1:
         assert allowed(str(address), private=False) == allowed(f"::ffff:{address}", private=False)
         assert allowed(str(address), private=False) == allowed(f"64:ff9b::{address}", private=False)
+
+
+@pytest.mark.parametrize(
+    "address", ["2001:0:808:808:0:0:5601:5601", "2002:a9fe:a9fe::1", "2001:0:a9fe:a9fe::1", "64:ff9b:1::a9:fea9:fe00:0"]
+)
+def test_metadata_services_are_refused_behind_tunnels(address: str) -> None:
+    assert not allowed(address, private=True)
+
+
+@given(st.ip_addresses(v=6))
+def test_a_public_ipv6_address_is_a_global_unicast_one_or_a_translated_ipv4_address(address: Any) -> None:
+    translated = any(address in ip_network(each) for each in ("64:ff9b::/96", "::ffff:0:0/96"))
+
+    assert not allowed(str(address), private=False) or translated or address in ip_network("2000::/3")
 
 
 def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

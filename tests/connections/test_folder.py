@@ -52,7 +52,7 @@ def test_a_pattern_without_matches_a_folder_and_too_many_bytes(lake: Path, fetch
 
     with pytest.raises(InvalidData, match=r"no file matches '\*\.parquet'"):
         fetched(connection, path="*.parquet")
-    with pytest.raises(InvalidData, match="there is no file 'a'"):
+    with pytest.raises(InvalidData, match=r"'a' is a folder: for all of its files, a/\*"):
         fetched(connection, path="a")
     with pytest.raises(TooLarge, match="more than 8 bytes"):
         fetched(connection, LIMITS.model_copy(update={"size_bytes": 8}), path="a/[ab].csv")

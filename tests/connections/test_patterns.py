@@ -63,9 +63,9 @@ def test_every_match_is_in_the_folder_that_is_listed(path: str, wildcard: int) -
 
 
 def test_a_pattern_of_many_stars_is_matched_quickly() -> None:
-    began = time.monotonic()
+    began = time.process_time()
 
     assert not matches("*a" * 200 + "b", "a" * 900)
     assert not matches("**/" * 200 + "b", "a/" * 400 + "c")
 
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5

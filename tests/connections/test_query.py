@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,10 +50,38 @@ def test_rows_are_json_lines_with_types(warehouse: Connection, fetched: Fetch) -
     assert file.size_bytes == file.local.stat().st_size
 
 
+def test_numbers_beyond_float64_stay_exact_or_are_said_to_be_rounded(warehouse: Connection, fetched: Fetch) -> None:
+    [file] = fetched(
+        warehouse,
+        query="SELECT * FROM (VALUES"
+        " (9007199254740993::bigint, 123456789012345678901::numeric, 0.1, 1e400, 2::numeric / 3),"
+        " (-5, 7, 12345678901234.56, 1, 0.5), (2, 'NaN', NULL, NULL, NULL)) AS t(id, account, price, far, mean)",
+    )
+
+    rows = [json.loads(line) for line in file.local.read_text().splitlines()]
+    assert rows == [
+        {"id": "9007199254740993", "account": "123456789012345678901", "price": 0.1, "far": "1" + "0" * 400,
+         "mean": 0.6666666666666666},
+        {"id": -5, "account": 7, "price": 12345678901234.56, "far": 1, "mean": 0.5},
+        {"id": 2, "account": None, "price": None, "far": None, "mean": None},
+    ]  # fmt: skip
+    beyond = "is read as text: it has numbers that float64 cannot hold, such as whole ones beyond 2^53"
+    assert file.warnings == [
+        *(f"column {name!r} {beyond}" for name in ("id", "account", "far")),
+        "column 'mean': 1 with more digits than float64 holds is rounded; a CAST to text in the query keeps them",
+    ]
+
+
+def test_a_number_too_large_for_float64_is_text(warehouse: Connection, fetched: Fetch) -> None:
+    [file] = fetched(warehouse, query="SELECT 1e400 + 0.5 AS far")
+
+    assert json.loads(file.local.read_text())["far"].startswith("10000")
+
+
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("DELETE FROM sales", "syntax error"),
+        ("DELETE FROM sales", "syntax error .* A query is one SELECT, which only reads"),
         ("SELECT 1; DELETE FROM sales", "cannot insert multiple commands"),
         ("SELECT 1; COMMIT; DELETE FROM sales", "cannot insert multiple commands"),
         ("WITH gone AS (DELETE FROM sales RETURNING *) SELECT * FROM gone", "data-modifying"),
@@ -61,7 +91,9 @@ def test_rows_are_json_lines_with_types(warehouse: Connection, fetched: Fetch) -
         ("SELECT nextval('numbers')", "does not exist"),
         ("SELECT lo_create(0)", "read-only transaction"),
         ("SELECT nothing FROM sales", "nothing"),
+        ("SELECT prise FROM sales", 'column "prise" does not exist. Perhaps you meant .*sales.price'),
         ("SELECT 1 AS a, 2 AS a", "2 columns 'a'"),
+        ("SELECT FROM sales", "the query has no columns"),
         ("SELECT ARRAY[1, 2] AS a", "only flat columns"),
         ("SELECT * FROM sales WHERE false", "has no rows"),
         ("", "syntax error"),
@@ -120,3 +152,50 @@ def test_a_server_that_does_not_answer_is_named_by_no_address(warehouse: Connect
 
     with pytest.raises(SourceError, match="server of the connection does not answer"):
         fetched(gone, query="SELECT 1 AS one")
+
+
+def test_a_server_without_tls_is_refused_where_tls_is_asked_for(warehouse: Connection, fetched: Fetch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_refuse_tls, args=(server,), daemon=True).start()
+        url = f"postgresql://me@127.0.0.1:{server.getsockname()[1]}/sales?sslmode=require"
+
+        with pytest.raises(SourceError, match="the server offers no TLS"):
+            fetched(warehouse.model_copy(update={"url": url}), query="SELECT 1 AS one")
+
+
+def _refuse_tls(server: socket.socket) -> None:
+    with server.accept()[0] as client:
+        client.recv(8)
+        client.sendall(b"N")
+        client.recv(1)
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        ({"url": "postgresql://me@127.0.0.1/sales?nonsense=1"}, "nonsense"),
+        ({"url": "postgresql://me@127.0.0.1/sales?sslmode=sometimes"}, "sslmode"),
+        ({"url": "postgresql://me@127.0.0.1/sales?sslrootcert=/no/such/file"}, "sslrootcert"),
+    ],
+)
+def test_a_parameter_that_is_wrong_is_named(
+    warehouse: Connection, fetched: Fetch, update: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SourceError, match=f"connection 'lake': .*{message}"):
+        fetched(warehouse.model_copy(update=update), query="SELECT 1 AS one")
+
+
+def test_a_database_that_does_not_exist_and_a_user_without_access_are_told_apart(
+    warehouse: Connection, database: str, fetched: Fetch
+) -> None:
+    proxy = Proxy(database)
+    try:
+        user, place = proxy.url.rsplit("/", 1)[0], proxy.url.rsplit("/", 1)[1]
+        for url, message in (
+            (f"{user}/nothing", "the database of the connection does not exist"),
+            (f"postgresql://nobody@{user.partition('@')[2]}/{place}", "the server refuses access"),
+        ):
+            with pytest.raises(SourceError, match=message):
+                fetched(warehouse.model_copy(update={"url": url}), query="SELECT 1 AS one")
+    finally:
+        proxy.close()

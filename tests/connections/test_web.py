@@ -88,6 +88,15 @@ def test_a_missing_file_and_refused_access(web: WebServer, fetched: Fetch) -> No
         fetched(connection(web), path="closed.csv")
 
 
+def test_expired_credentials_of_a_bucket_are_told_from_a_missing_file(web: WebServer, fetched: Fetch) -> None:
+    web.pages["/lake/a.csv"] = 400, {}, b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code></Error>"
+    keys = {"access_key_id": "key", "secret_access_key": "secret", "session_token": "old"}
+    bucket = declared("s3://lake", ConnectionKind.s3, options={"endpoint": web.url}, secrets=keys, allow_private=True)
+
+    with pytest.raises(SourceError, match=r"connection 'lake': .* the secrets of the connection have expired"):
+        fetched(bucket, path="a.csv")
+
+
 @pytest.mark.parametrize("path", ["%2e%2e/secret.csv", "..%2fsecret.csv", "%2E%2E%2Fsecret.csv", "x?y", "x#y"])
 def test_a_path_is_quoted_and_does_not_leave_the_declared_folder(web: WebServer, fetched: Fetch, path: str) -> None:
     web.pages["/secret.csv"] = 200, {}, CSV

@@ -9,12 +9,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.spec.read_options import DEFAULT_NULL_VALUES
 from service.spec.table import ColumnType
 from tests.data.tables import PENGUINS, store
+from tests.examples import sampled
 
 
 def test_the_penguins_keep_their_rows_in_order_and_get_their_types(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@sampled(10, 25)
 @given(
     names=st.lists(CELLS.map("n{}".format), min_size=2, max_size=4, unique_by=str.lower),
     rows=st.lists(st.lists(CELLS.map("_{}".format), min_size=4, max_size=4), min_size=1, max_size=6),

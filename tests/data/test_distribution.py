@@ -10,12 +10,13 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.profile import distribution
 from service.spec.table import HISTOGRAM_BINS, QUANTILES, Column
 from tests.data.tables import store
+from tests.examples import sampled
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -29,7 +30,7 @@ def quantiles(column: Column) -> list[float]:
     return [getattr(column.quantiles, name) for name in QUANTILES]
 
 
-@settings(max_examples=25)
+@sampled(10, 25)
 @given(st.lists(st.none() | FINITE, min_size=2, max_size=60).filter(any))
 def test_a_quantile_is_the_least_value_that_so_many_rows_do_not_exceed(values: list[float | None]) -> None:
     present = sorted(value for value in values if value is not None)
@@ -41,7 +42,7 @@ def test_a_quantile_is_the_least_value_that_so_many_rows_do_not_exceed(values: l
     assert quantiles(column) == wanted
 
 
-@settings(max_examples=25)
+@sampled(10, 25)
 @given(st.lists(st.none() | FINITE, min_size=2, max_size=60).filter(any))
 def test_every_row_with_a_number_is_in_one_bin_of_the_histogram(values: list[float | None]) -> None:
     present = [value for value in values if value is not None]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backports import zstd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.staging import ReadLimits
@@ -19,6 +19,7 @@ from service.errors import InvalidData, TooLarge
 from tests.data.files import BOMB, CSV, FAULTS, ROWS, X, npy, npz, parquet, zipped
 from tests.data.image_files import IMAGE_FAULTS, PAINTING, PHOTO, encrypted, grey, png, zip_of
 from tests.data.tables import MEMORY, store
+from tests.examples import sampled
 
 ALL_FAULTS = {**FAULTS, **IMAGE_FAULTS}
 
@@ -118,7 +119,7 @@ SOUND = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", SOUND)
-@settings(max_examples=30)
+@sampled(10, 30)
 @given(data=st.data())
 def test_damaged_bytes_are_read_or_refused_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject

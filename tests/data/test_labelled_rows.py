@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.ingest.labelled_rows import read_labelled_rows
@@ -19,6 +19,7 @@ from service.errors import InvalidData
 from service.spec.read_options import ReadOptions
 from tests.data.files import parquet
 from tests.data.tables import LIMITS
+from tests.examples import sampled
 
 CLASSES: list[list[Any]] = [["a", "it's"], [False, True], [1, 2, 30], [0.5, 2.0]]
 
@@ -44,7 +45,7 @@ def text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-@settings(max_examples=20)
+@sampled(6, 20)
 @given(data=st.data())
 @pytest.mark.parametrize("classes", [*CLASSES, None], ids=repr)
 def test_labels_are_read_as_the_target_of_training_was(

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from service.data.formats import csv
+from service.data.ingest import several_files
 from service.data.ingest.pipeline import read_table
 from service.data.staging import ReadLimits
 from service.errors import InvalidData, TooLarge
 from service.spec.read_options import ReadOptions
 from service.spec.table import Ingested
+from tests.examples import sampled
 
 LIMITS = ReadLimits(memory_bytes=2**28, unpacked_bytes=2**20)
 
@@ -68,36 +71,38 @@ def test_parquet_files_of_different_number_types_are_one_column(tmp_path: Path) 
     assert rows(tmp_path) == [(1.0, "x"), (2.5, "y")]
 
 
-def test_more_columns_than_a_slice_keep_their_rows_together(tmp_path: Path) -> None:
-    names = [f"c{i}" for i in range(1_100)]
-    lines = [",".join(names), ",".join(str(i) for i in range(1_100))]
-    turned = [",".join(reversed(names)), ",".join(str(i + 5_000) for i in reversed(range(1_100)))]
+def test_more_columns_than_a_slice_keep_their_rows_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv, "SLICE_COLUMNS", 100)
+    monkeypatch.setattr(several_files, "SLICE_COLUMNS", 100)
+    names = [f"c{i}" for i in range(210)]
+    lines = [",".join(names), ",".join(str(i) for i in range(210))]
+    turned = [",".join(reversed(names)), ",".join(str(i + 5_000) for i in reversed(range(210)))]
 
     ingested(tmp_path, {"a": "\n".join(lines) + "\n", "b": "\n".join(turned) + "\n"})
 
     first, second = rows(tmp_path)
-    assert first == tuple(range(1_100))
-    assert second == tuple(range(5_000, 6_100))
+    assert first == tuple(range(210))
+    assert second == tuple(range(5_000, 5_210))
 
 
 CELL = st.one_of(st.none(), st.integers(-(10**6), 10**6))
 
 
 @given(st.lists(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=6), min_size=1, max_size=4))
-@settings(max_examples=25)
+@sampled(8, 25)
 def test_splitting_a_file_changes_nothing(
     tmp_path_factory: pytest.TempPathFactory, parts: list[list[tuple[int | None, int | None]]]
 ) -> None:
-    def csv(lines: list[tuple[int | None, int | None]]) -> str:
+    def as_csv(lines: list[tuple[int | None, int | None]]) -> str:
         return "".join(["a,b\n", *(f"{'' if a is None else a},{'NA' if b is None else b}\n" for a, b in lines)])
 
     one, several = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("several")
     options = {"format": "csv", "header": True, "delimiter": ","}
     try:
-        whole = ingested(one, {"all": csv([line for part in parts for line in part])}, **options)
+        whole = ingested(one, {"all": as_csv([line for part in parts for line in part])}, **options)
     except InvalidData:
         return  # nothing but missing values
-    split = ingested(several, {f"{number}": csv(part) for number, part in enumerate(parts)}, **options)
+    split = ingested(several, {f"{number}": as_csv(part) for number, part in enumerate(parts)}, **options)
 
     assert split.columns == whole.columns
     assert rows(several) == rows(one)

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ from service.errors import DatasetCorrupt, InvalidSpec
 from service.spec.resolve import Resolved
 from service.spec.split import PARTS
 from tests.data.tables import Stored, store
+from tests.examples import sampled
 
 NUMERIC = ["standardize", "robust", "quantile", "piecewise_linear", "none"]
 SPLITS: list[dict[str, Any]] = [
@@ -91,7 +92,7 @@ def asked(table: Stored, **fields: Any) -> tuple[Resolved, Resolved]:
     )
 
 
-@settings(max_examples=25)
+@sampled(8, 25)
 @given(
     st.sampled_from(NUMERIC),
     st.sampled_from(["one_hot", "embedding"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -150,6 +151,63 @@ def test_streams_are_limited_over_all_processes(tmp_path: Path, database_url: st
         refused = [httpx2.get(path).status_code for _ in range(10)]
 
     assert refused == [429] * 10
+
+
+def open_stream(client: httpx2.Client, path: str) -> socket.socket | None:
+    """A connection on which events come; None: refused, as the tenant has too many."""
+    connection = socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=10.0)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {client.base_url.host}:{client.base_url.port}\r\n\r\n".encode())
+    status = connection.recv(12).split()[-1]
+    assert status in (b"200", b"429")
+    if status == b"429":
+        connection.close()
+    return connection if status == b"200" else None
+
+
+def is_open(connection: socket.socket) -> bool:
+    connection.settimeout(0.2)
+    try:
+        while connection.recv(65_536):
+            pass
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+    return False
+
+
+def test_a_process_killed_under_load_is_replaced_and_its_streams_are_given_back(
+    tmp_path: Path, database_url: str
+) -> None:
+    with api_processes(tmp_path, database_url, BESTEPOCH_MAX_STREAMS="7") as (client, parent):
+        path = f"/v1/jobs/{client.post('/v1/jobs', json=TINY).json()['id']}/stream"
+        with load(str(client.base_url)) as answers:  # one of them waits, which counts as a stream
+            streams = [open_stream(client, path) for _ in range(6)]
+            lived = streams
+            for pid in processes_of(parent):
+                if len(lived) == 6:  # the first one killed had none of them
+                    os.kill(pid, signal.SIGKILL)
+                    until(lambda: not alive(pid))  # noqa: B023
+                    lived = [each for each in streams if each and is_open(each)]
+            assert len(lived) < 6
+
+            def opened_again() -> bool:
+                if len(lived) < 6 and (another := open_stream(client, path)):
+                    lived.append(another)
+                return len(lived) == 6
+
+            until(opened_again, 40)
+            until(lambda: len(processes_of(parent)) == 2, 40)
+            time.sleep(3)  # two exchanges
+            assert open_stream(client, path) is None
+            seen = len(answers)
+            until(lambda: len(answers) > seen + 50, 40)
+        for each in lived:
+            each.close()
+
+    statuses = {answer for answer in answers if isinstance(answer, int)}
+    assert statuses <= {200, 201, 429}  # the one that waits may find too many streams
+    assert sum(isinstance(answer, Exception) for answer in answers) <= 2 * 5  # requests in progress, of five clients
 
 
 def test_slots_are_shared_and_those_of_a_killed_process_are_free(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from service.domain.event import EventKind
 from service.domain.status import Status
 from service.store.schema import checkpoints, epochs, events
 from tests.api.job_factory import JobFactory
-from tests.maintenance.test_doctor import change, damage, examined, trained
+from tests.maintenance.damage import change, damage, examined, trained
 from tests.store.records import epoch
 
 

@@ -8,7 +8,7 @@ from service.domain.access import DEFAULT_TENANT
 from service.store.jobs import jobs
 from service.store.model_tables import model_members
 from tests.api.job_factory import JobFactory
-from tests.maintenance.test_doctor import damage, examined, file_of, trained
+from tests.maintenance.damage import damage, examined, file_of, trained
 
 
 def published_alone(job_factory: JobFactory) -> str:

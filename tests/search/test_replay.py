@@ -14,6 +14,7 @@ from service.search.replay import Curve, Recorded, Stop, Trial, replay_halving, 
 from service.spec.early_stopping import Patience
 from service.spec.sweep import SweepSpec
 from service.spec.sweep_replay import Halving
+from tests.examples import sampled
 from tests.search.simulation import Simulation, curve
 from tests.search.test_steps import searched
 
@@ -51,6 +52,7 @@ def job_of(job: str, losses: list[float | None], limit: int | None = None, **fie
     return Curve(job=job, epochs=len(seen), **values)
 
 
+@sampled(25, 100)
 @given(rules, st.integers(1, 60), st.sampled_from([None, 2]))
 def test_replaying_halving_over_full_curves_gives_the_search_that_trains(
     rule: Halving, trials: int, folds: int | None
@@ -68,6 +70,7 @@ def test_replaying_halving_over_full_curves_gives_the_search_that_trains(
     assert replayed.regret >= 0
 
 
+@sampled(25, 100)
 @given(rules, st.integers(1, 60), st.sampled_from([None, 2]))
 def test_a_halving_search_replayed_on_its_own_pruned_curves_is_itself(
     rule: Halving, trials: int, folds: int | None
@@ -82,6 +85,7 @@ def test_a_halving_search_replayed_on_its_own_pruned_curves_is_itself(
     assert replayed.winner == pruned.best
 
 
+@sampled(25, 100)
 @given(rules, rules, st.integers(2, 40))
 def test_once_the_short_curves_are_revived_another_rule_is_replayed_exactly(
     searched_with: Halving, rule: Halving, trials: int

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from service.search.sampling import Exhausted, draw, draw_all, meets
 from service.spec.search import Constraint
 from service.spec.space import as_text, bounds_of, used
+from tests.examples import sampled
 from tests.search.spaces import allowed, space_of, spaces
 
 
+@sampled(30, 100)
 @given(spaces(), st.integers(0, 2**32 - 1), st.integers(1, 12), st.integers(1, 12))
 def test_the_first_trials_are_the_same_for_any_number_of_trials(
     space: dict[str, Any], seed: int, few: int, many: int
@@ -27,6 +29,7 @@ def test_the_first_trials_are_the_same_for_any_number_of_trials(
     assert len(set(map(as_text, trials))) == len(trials)
 
 
+@sampled(30, 100)
 @given(spaces(), st.integers(0, 2**32 - 1))
 def test_a_trial_has_a_value_for_each_name_whose_conditions_hold_and_for_no_other(
     space: dict[str, Any], seed: int
@@ -38,6 +41,7 @@ def test_a_trial_has_a_value_for_each_name_whose_conditions_hold_and_for_no_othe
         assert all(allowed(known[name], value) for name, value in point.items())
 
 
+@sampled(30, 100)
 @given(spaces())
 def test_the_points_to_validate_have_all_choices_and_both_bounds_of_each_name(space: dict[str, Any]) -> None:
     known = space_of(space)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -20,9 +19,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, delete, select
 
-from service.domain.access import DEFAULT_TENANT
 from service.domain.checkpoint import CheckpointKind
 from service.domain.event import EventKind
 from service.domain.job import Job, JobError
@@ -34,81 +32,17 @@ from service.store.jobs import actions, attempt, jobs, leases
 from service.store.jobs.attempt import AttemptRecord, BestSoFar, Outcome, write
 from service.store.jobs.claim import Claim, claim_jobs
 from service.store.jobs.claim_order import Claimant
-from service.store.jobs.leases import MAX_FAILURES
 from service.store.schema import epochs, events
 from service.store.schema import jobs as jobs_table
 from tests.conftest import POSTGRES
 from tests.specs import synthetic
+from tests.store.queue_model import MOVES, TENANTS, Expected, Queue, first, in_line, seen
 from tests.store.records import checkpoint, epoch, resume
 
 CRASH = JobError(code=ErrorCode.worker_lost, message="it died")
 SPECS = {priority: synthetic(priority=priority) for priority in (-1, 0, 1)}
-TENANTS = (DEFAULT_TENANT, "another")
 EXAMPLES = int(os.environ.get("TEST_EXAMPLES", "15"))
-MOVES = {
-    ("queued", "running"), ("queued", "paused"), ("queued", "cancelled"),
-    ("running", "queued"), ("running", "paused"),
-    ("running", "succeeded"), ("running", "failed"), ("running", "cancelled"),
-    ("paused", "queued"), ("paused", "cancelled"),
-    ("queued", "pruned"), ("paused", "pruned"), ("pruned", "queued"),
-}  # fmt: skip
 LAPSED, HELD = -1.0, 1_000.0  # seconds of a lease
-
-
-@dataclass
-class Expected:
-    """A job in the model."""
-
-    number: int  # in the order of submission
-    tenant: str = DEFAULT_TENANT
-    claimed: int = 0  # the newest claim's number; 0: never claimed
-    priority: int = 0
-    status: Status = Status.queued
-    control: Control | None = None
-    attempt: int = 0
-    failures: int = 0
-    epochs: int = 0
-    furthest: int = 0
-    saved: int = 0
-    limit: int | None = None
-    ends: int = 0  # times that it has ended: more than once if it was revived
-    lapsed: bool = False
-
-    @property
-    def at_limit(self) -> bool:
-        return self.limit is not None and self.epochs >= self.limit
-
-    def given_back(self, status: Status) -> None:
-        self.to(Status.cancelled if self.control is Control.cancel else status)
-        self.control = None
-
-    def to(self, status: Status) -> None:
-        self.status, self.ends = status, self.ends + status.terminal
-
-    def refuses(self, what: Callable[..., Job]) -> bool:
-        if what is actions.cancel:
-            return self.status in (Status.succeeded, Status.failed, Status.pruned)
-        if what is resume and self.status is Status.pruned:
-            return False
-        return self.status.terminal or self.control is Control.cancel
-
-    def ask(self, what: Callable[..., Job]) -> None:
-        if self.status is Status.running:
-            wanted = {actions.pause: self.control or Control.pause, actions.cancel: Control.cancel}
-            self.control = wanted.get(what)
-        elif what is actions.cancel:
-            self.to(Status.cancelled)
-        elif what is resume and self.status is Status.pruned:
-            self.status, self.limit, self.failures = Status.queued, None, 0
-        elif what is resume and self.status is Status.paused and self.at_limit:  # no sweep decides
-            self.status, self.limit = Status.queued, None
-        else:
-            self.status = Status.paused if what is actions.pause else Status.queued
-
-    def crash(self) -> None:
-        self.failures += 1
-        paused = Status.paused if self.control is Control.pause else Status.queued
-        self.given_back(Status.failed if self.failures >= MAX_FAILURES else paused)
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -120,7 +54,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self, database: Database) -> None:
         super().__init__()
         self.database = database
-        self.expected: dict[str, Expected] = {}
+        self.expected: Queue = {}
         self.submitted = self.claimed = 0
         self.stood: dict[str, str] = {}
         with database.transaction() as connection:
@@ -159,7 +93,7 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, width: int, seconds: float) -> object:
         with self.database.transaction() as connection:
             claims = claim_jobs(connection, Claimant("wrk_1", {"cpu"}, width=width, trainers=1), seconds=seconds)
-        assert [claim.job_id for claim in claims] == self.first(width)
+        assert [claim.job_id for claim in claims] == first(self.expected, width)
         self.claimed += 1
         for claim in claims:
             job = self.expected[claim.job_id]
@@ -167,30 +101,6 @@ class QueueMachine(RuleBasedStateMachine):
             job.status, job.attempt, job.lapsed = Status.running, job.attempt + 1, seconds == LAPSED
             assert (claim.attempt, claim.epoch_limit) == (job.attempt, job.limit)
         return multiple(*claims)
-
-    def first(self, width: int) -> list[str]:
-        queued = self.in_line(self.in_turn())
-        if queued and self.expected[queued[0]].failures:
-            return queued[:1]
-        return [job_id for job_id in queued if not self.expected[job_id].failures][:width]
-
-    def in_turn(self) -> str:
-        """The tenant with the fewest running jobs; of equals the one that has waited longest for a claim."""
-
-        def turn(tenant: str) -> tuple[int, int, int]:
-            own = [job for job in self.expected.values() if job.tenant == tenant]
-            running = sum(job.status is Status.running for job in own)
-            return running, max(job.claimed for job in own), self.expected[self.in_line(tenant)[0]].number
-
-        return min((tenant for tenant in TENANTS if self.in_line(tenant)), key=turn, default=TENANTS[0])
-
-    def in_line(self, tenant: str) -> list[str]:
-        queued = [
-            (-job.priority, job.number, job_id)
-            for job_id, job in self.expected.items()
-            if job.status is Status.queued and job.tenant == tenant
-        ]
-        return [job_id for *_, job_id in sorted(queued)]
 
     @rule(claim=claims, rows=st.integers(1, 3), saves=st.booleans())
     def record(self, claim: Claim, rows: int, saves: bool) -> None:
@@ -368,27 +278,9 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def the_last_of_a_tenants_jobs_knows_its_place_among_them(self) -> None:
         for tenant in TENANTS:
-            if queued := self.in_line(tenant):
+            if queued := in_line(self.expected, tenant):
                 with self.database.reading() as connection:
                     assert jobs.get(connection, queued[-1]).queue_position == len(queued)
-
-
-def seen(job: Row[Any]) -> Expected:
-    """The job's row, as the model represents it."""
-    asked = job.control and Control(job.control)
-    return Expected(
-        0,
-        job.tenant,
-        0,
-        job.priority,
-        Status(job.status),
-        asked,
-        job.attempt,
-        job.failures,
-        job.epoch,
-        job.furthest_epoch,
-        limit=job.epoch_limit,
-    )
 
 
 @pytest.mark.slow

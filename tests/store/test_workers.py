@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,9 +10,13 @@ from sqlalchemy import select, update
 
 from service.store import workers
 from service.store.engine import Database
+from service.store.jobs import gangs
+from service.store.jobs.gangs import Member
 from service.store.worker_tables import workers as table
 from service.store.workers import WorkerInfo
 from tests.store.records import claim, submit
+
+MEMBER = Member("wrk_0", "cpu", trainers=1, free=1, lease_seconds=15.0, gang_seconds=60.0)
 
 
 def info(worker_id: str = "wrk_1", **fields: Any) -> WorkerInfo:
@@ -36,6 +41,30 @@ def test_a_worker_is_listed_with_its_jobs_until_it_deregisters(database: Databas
     with database.transaction() as connection:
         workers.deregister(connection, "wrk_1")
         assert workers.find(connection) == []
+
+
+def test_workers_that_follow_in_a_gang_or_have_reserved_trainers_are_occupied(database: Database) -> None:
+    with database.transaction() as connection:
+        for number in range(4):
+            workers.heartbeat(connection, info(f"wrk_{number}", pid=number, trainers=1))
+    running = submit(database, parallel={"devices": 2})
+    members = [replace(MEMBER, worker=f"wrk_{number}") for number in range(4)]
+    for member in (members[0], members[1], members[0], members[1]):
+        step(database, member)
+    submit(database, parallel={"devices": 3})
+    step(database, members[2])
+
+    with database.reading() as connection:
+        found = workers.find(connection)
+        occupied = workers.occupied(connection)
+
+    assert [each.jobs for each in found] == [[running.id], [running.id], [], []]
+    assert occupied == {("here", 0): True, ("here", 1): True, ("here", 2): True, ("here", 3): False}
+
+
+def step(database: Database, member: Member) -> None:
+    with database.transaction() as connection:
+        gangs.step(connection, member, [])
 
 
 def test_workers_without_heartbeats_are_not_listed_and_later_deleted(database: Database) -> None:

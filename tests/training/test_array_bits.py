@@ -8,19 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 
 from service.data.preprocess.dataset import Rows, prepare
 from service.domain.status import StopReason
 from service.spec.resolve import Resolved
 from service.training.loop import EpochReport, Training
+from tests.examples import sampled
 from tests.specs import synthetic
 from tests.training.arrays import arrays, assert_same, outcomes
 from tests.training.jobs import CPU, train
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@sampled(10, 40)
 @given(arrays())
 def test_every_member_is_bit_identical_to_the_job_alone(jobs: list[Resolved]) -> None:
     assert len({job.array_key for job in jobs}) == 1

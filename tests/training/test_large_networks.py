@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -20,6 +20,7 @@ from service.training.models import build, initial_state
 from service.training.operators import images, large, large_images
 from service.training.snapshot import FIRST_ENGINE, SECOND_ENGINE, fingerprint
 from service.training.weights import Layout
+from tests.examples import sampled
 from tests.specs import synthetic
 from tests.training.arrays import assert_same, outcomes
 from tests.training.jobs import CPU
@@ -72,7 +73,7 @@ def large_jobs(draw: st.DrawFn) -> list[Resolved]:
 
 
 @pytest.mark.slow
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@sampled(4, 12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(large_jobs())
 def test_large_networks_are_bit_identical_on_1_2_and_4_threads_and_alone(
     pool: shards.ThreadPool, jobs: list[Resolved]

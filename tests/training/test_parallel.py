@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.spec.resolve import Resolved
 from service.training.loop import ResumePoint
-from service.training.ranks import Ranks
+from service.training.ranks import Ranks, in_order
+from tests.examples import sampled
 from tests.specs import synthetic
 from tests.training.jobs import Observed, reports
 from tests.training.ranks import on_ranks, train_on
@@ -78,7 +79,7 @@ def jobs(draw: st.DrawFn) -> Resolved:
 
 
 @pytest.mark.slow
-@settings(max_examples=25)
+@sampled(6, 25)
 @given(jobs(), st.integers(1, 2))
 def test_a_resumed_job_has_the_bits_of_an_uninterrupted_one(job: Resolved, epoch: int) -> None:
     whole = train_on(job.spec.devices, job)
@@ -151,8 +152,9 @@ def test_each_part_of_the_parameters_belongs_to_one_rank(columns: int) -> None:
         parts = ranks.parts(columns)
         own = parts[ranks.rank]
         values = torch.full((columns,), float(ranks.rank))
-        sums = ranks.sum_of_own_part(values, parts, torch.empty(ranks.size, own.stop - own.start))
-        values[own] = sums + ranks.rank
+        received = torch.empty(ranks.size, own.stop - own.start)
+        ranks.own_part_of_all(values, parts, received)
+        values[own] = in_order(list(received), torch.empty(own.stop - own.start)) + ranks.rank
         ranks.share_parts(values, parts)
         return values.tolist()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.preprocess.dataset import Prepared, prepare
@@ -14,6 +14,7 @@ from service.domain.epoch import Epoch
 from service.spec.resolve import Resolved
 from service.training.loop import ResumePoint, Training
 from service.training.snapshot import from_bytes, to_bytes
+from tests.examples import sampled
 from tests.specs import synthetic
 from tests.training.arrays import arrays, assert_same, outcomes
 from tests.training.jobs import CPU
@@ -50,7 +51,7 @@ def assert_resumed(job: Resolved, undisturbed: Any, start: ResumePoint | None, r
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@sampled(8, 40)
 @given(arrays(), st.data())
 def test_members_resumed_within_epochs_are_bit_identical_to_uninterrupted_ones(
     jobs: list[Resolved], data: st.DataObject

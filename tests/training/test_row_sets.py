@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.preprocess.dataset import Prepared, prepare
@@ -18,6 +18,7 @@ from service.spec.resolve import Resolved
 from service.training import row_sets
 from service.training.loop import ResumePoint, Training
 from service.training.row_sets import MemberRows, Span, batch_sizes, stages
+from tests.examples import sampled
 from tests.specs import synthetic
 from tests.training.arrays import AVERAGING, SCHEDULES, State, assert_same
 from tests.training.jobs import CPU, evaluated, observe
@@ -112,7 +113,7 @@ def arrays(draw: st.DrawFn) -> list[Resolved]:
     ]
 
 
-@settings(max_examples=40)
+@sampled(10, 40)
 @given(arrays(), st.integers(1, 4), st.booleans(), st.sampled_from([1, 5_000, 2**20]))
 def test_members_with_rows_of_their_own_are_bit_identical_to_the_jobs_alone_also_resumed(
     jobs: list[Resolved], stop: int, weighted: bool, large: int
@@ -127,7 +128,7 @@ def test_members_with_rows_of_their_own_are_bit_identical_to_the_jobs_alone_also
         assert_same(resumed[member], alone)
 
 
-@settings(max_examples=15)
+@sampled(8, 15)
 @given(arrays(), st.booleans())
 def test_members_that_stop_and_resume_after_every_epoch_are_bit_identical_to_the_jobs_alone(
     jobs: list[Resolved], weighted: bool

@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.preprocess.dataset import prepare
@@ -17,6 +17,7 @@ from service.training.checkpoint import Metadata
 from service.training.checkpoint import to_bytes as checkpoint_bytes
 from service.training.loop import ResumePoint
 from service.training.snapshot import fingerprint, from_bytes, to_bytes
+from tests.examples import sampled
 from tests.specs import synthetic
 from tests.training.arrays import arrays, assert_same, outcomes
 from tests.training.jobs import CPU, train
@@ -31,7 +32,7 @@ def stopped_after(job: Resolved, epochs: int) -> ResumePoint:
 
 
 @pytest.mark.slow
-@settings(max_examples=40)
+@sampled(10, 40)
 @given(arrays(), st.data())
 def test_members_resumed_at_different_epochs_are_bit_identical_to_uninterrupted_ones(
     jobs: list[Resolved], data: st.DataObject

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.data.preprocess.dataset import Prepared, Rows, prepare
@@ -20,6 +20,7 @@ from service.training import shards
 from service.training.loop import ResumePoint
 from service.worker import rows_file
 from tests.data.tables import Stored, store
+from tests.examples import sampled
 from tests.training.arrays import AVERAGING, Outcome, assert_same
 from tests.training.jobs import CPU, Observed, train
 from tests.training.test_partial_epoch import interrupted_after
@@ -102,7 +103,7 @@ def arrays(draw: st.DrawFn) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=15)
+@sampled(5, 15)
 @given(arrays())
 def test_a_member_is_bit_identical_to_the_job_alone_and_to_rows_in_memory(
     table: Stored, files: Path, specs: list[dict[str, Any]]
@@ -117,7 +118,7 @@ def test_a_member_is_bit_identical_to_the_job_alone_and_to_rows_in_memory(
         assert_same(outcome(own), outcome(trained([job], in_memory(data))[0]))
 
 
-@settings(max_examples=15)
+@sampled(5, 15)
 @given(arrays(), st.integers(0, 2))
 def test_a_job_that_resumes_is_bit_identical_to_one_that_was_not_interrupted(
     table: Stored, files: Path, specs: list[dict[str, Any]], after: int

@@ -11,7 +11,7 @@ from service.settings import Settings
 from service.store.engine import Database
 from service.store.jobs import gangs
 from service.store.jobs.gangs import Reservation, Start
-from service.worker.claim_stats import ClaimStats
+from service.worker.claimer import Claimer
 from service.worker.gang_member import GangMember
 from service.worker.trainer_handle import TrainerHandle
 from tests.store.gangs import ONE, TWO, register, submit_on
@@ -23,9 +23,9 @@ class Worker:
     """An idle worker with one trainer."""
 
     def __init__(self, database: Database, name: str, **given: object) -> None:
-        self.stats = ClaimStats()
         settings = Settings.model_validate({"database_url": database.url.render_as_string(False), **given})
-        self.member = GangMember(settings, database, name, [""], self.stats)
+        self.member = GangMember(settings, database, name, [""])
+        self.claimer = Claimer(settings, database, name)
         self.trainers = [TrainerHandle(NONE, NONE, NONE, NONE, device="cpu")]
 
     def step(self) -> Reservation | Start | None:
@@ -48,13 +48,16 @@ def started(database: Database, **given: object) -> tuple[Worker, Worker, Start]
     return leader, follower, start
 
 
-def test_the_leader_counts_the_claim(database: Database) -> None:
-    leader, follower, _ = started(database)
-    assert isinstance(follower.step(), Start)
+def test_the_leader_counts_the_claim_and_both_count_the_job(database: Database) -> None:
+    leader, follower, led = started(database, max_worker_jobs=3)
+    followed = follower.step()
+    assert isinstance(followed, Start)
+    leader.claimer.count(led)
+    follower.claimer.count(followed)
 
-    assert (leader.stats.claims, leader.stats.claimed) == (1, 1)
-    assert leader.stats.waited_seconds > 0
-    assert (follower.stats.claims, follower.stats.claimed) == (0, 0)
+    assert (leader.claimer.stats.claims, leader.claimer.stats.claimed, leader.claimer.jobs_left) == (1, 1, 2)
+    assert leader.claimer.stats.waited_seconds > 0
+    assert (follower.claimer.stats.claims, follower.claimer.jobs_left) == (0, 2)
 
 
 def test_a_tenants_limit_on_running_jobs_holds_for_gangs(database: Database) -> None:

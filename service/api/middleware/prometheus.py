@@ -146,12 +146,12 @@ def _storage_metrics(known: Statistics) -> Iterator[Metric]:
 
 def _demand_metrics(known: Statistics) -> Iterator[Metric]:
     for name, text, classes in (
-        ("queued_arrays", "Arrays that wait, by what their jobs ask for.", known.demand.queued_by_class()),
-        ("running_arrays", "Arrays in training, by their workers.", known.demand.running_by_class()),
+        ("queued_trainers", "Trainers that queued jobs need, by what these ask for.", known.demand.queued_by_class()),
+        ("running_trainers", "Trainers that train, by their workers.", known.demand.running_by_class()),
     ):
         family = GaugeMetricFamily(f"bestepoch_{name}", text, labels=["device", "labels"])
-        for labels, (_, arrays) in classes.items():
-            family.add_metric(labels, arrays)
+        for labels, (_, trainers) in classes.items():
+            family.add_metric(labels, trainers)
         yield family
 
 

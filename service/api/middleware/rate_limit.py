@@ -30,7 +30,8 @@ class RateLimiter:
         # Tokens of the bucket of all processes, at what time, and how many requests this one had accepted.
         self._common: dict[str, tuple[float, float, int]] = {}
         self._open_streams: Counter[str] = Counter()
-        self._streams_elsewhere: Mapping[str, int] = {}
+        self.streams_elsewhere: Mapping[str, int] = {}
+        """Open streams and waits of other processes, of each tenant that has some."""
         self.accepted: Counter[str] = Counter()
         """Requests accepted of each tenant, if there is a rate limit."""
 
@@ -53,7 +54,7 @@ class RateLimiter:
         for tenant, number in requests.items():
             self._buckets[tenant] = self._common_tokens(tenant, number, now), now
             self._common[tenant] = *self._buckets[tenant], self.accepted[tenant]
-        self._streams_elsewhere = streams
+        self.streams_elsewhere = streams
 
     def _common_tokens(self, tenant: str, elsewhere: int, now: float) -> float:
         """The tokens of a bucket that all processes take theirs from; negative after they have taken too many."""
@@ -83,7 +84,7 @@ class RateLimiter:
 
     def streams(self, tenant: str) -> int:
         """Number of open streams and waits, of all processes."""
-        return self._open_streams[tenant] + self._streams_elsewhere.get(tenant, 0)
+        return self._open_streams[tenant] + self.streams_elsewhere.get(tenant, 0)
 
     @property
     def own_streams(self) -> Mapping[str, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SECONDS = 1.0  # between two exchanges
+FORGET_SECONDS = 3_600.0  # an idle tenant at another process, or one that has ended
 
 
 class SharedLimits:
@@ -36,7 +38,7 @@ class SharedLimits:
         self._database, self._rate_limiter, self._quota = database, rate_limiter, quota
         self._process = new_id("api")
         self._told: Mapping[str, TenantUse] = {}
-        self._others: Mapping[tuple[str, str], TenantUse] = {}
+        self._requests: dict[tuple[str, str], tuple[int, float]] = {}  # of others, and when it heard; the oldest first
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -64,16 +66,17 @@ class SharedLimits:
                 self._told = {}
 
     def to_tell(self) -> dict[str, TenantUse]:
-        """What this process has of each tenant with streams or uploads, or of which the others know something else."""
+        """What this process has of each tenant with streams or uploads, here or elsewhere, or with new requests."""
         requests, streams, uploads = (
             self._rate_limiter.accepted,
             self._rate_limiter.own_streams,
             self._quota.own_uploads,
         )
+        open_somewhere = {*streams, *uploads, *self._rate_limiter.streams_elsewhere, *self._quota.uploading_elsewhere}
         found = {}
-        for tenant in {*requests, *streams, *uploads, *self._told}:
+        for tenant in {*requests, *open_somewhere, *self._told}:
             use = TenantUse(requests.get(tenant, 0), streams.get(tenant, 0), uploads.get(tenant, 0))
-            if use.streams or use.upload_bytes or use != self._told.get(tenant, TenantUse()):
+            if tenant in open_somewhere or use != self._told.get(tenant, TenantUse()):
                 found[tenant] = use
         return found
 
@@ -89,13 +92,20 @@ class SharedLimits:
         for (tenant, process), use in others.items():
             streams[tenant] += use.streams
             uploads[tenant] += use.upload_bytes
-            known = self._others.get((tenant, process))
-            # Those of a process that is new to this one may be old: count what it can accept within two exchanges.
-            new = min(use.requests, int(2 * self._rate_limiter.burst))
-            requests[tenant] += new if known is None else use.requests - known.requests
-        self._rate_limiter.count_others(requests, streams)
-        self._quota.uploading_elsewhere = uploads
-        self._told, self._others = {**self._told, **mine}, {**self._others, **others}
+            requests[tenant] += self._new_requests(tenant, process, use.requests)
+        self._rate_limiter.count_others(requests, +streams)
+        self._quota.uploading_elsewhere = +uploads
+        self._told = {**self._told, **mine}
+
+    def _new_requests(self, tenant: str, process: str, requests: int) -> int:
+        """How many of them this process has not counted yet."""
+        now = time.monotonic()
+        known, _ = self._requests.pop((tenant, process), (None, 0.0))
+        self._requests[tenant, process] = requests, now
+        while now - next(iter(self._requests.values()))[1] > FORGET_SECONDS:
+            del self._requests[next(iter(self._requests))]
+        # Those of a process that is new to this one may be old: count what it can accept within two exchanges.
+        return min(requests, int(2 * self._rate_limiter.burst)) if known is None else requests - known
 
     def _forget(self) -> None:
         with self._database.transaction(quiet=True) as connection:

@@ -139,11 +139,22 @@ def _referenced(context: RequestContext, dataset_id: str) -> Referenced:
 
 
 async def _read(context: RequestContext, request: Request, asked: Asked) -> tuple[Dataset, bool]:
-    """Read a reference in a slot for reading files; it ends when the client has gone."""
-    with context.state.quota.upload(context.database, context.caller.tenant) as reservation:
-        async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
-            work = dataset_references.read, context, asked, folder, reservation
-            return await expensive_work.run(context, request, context.state.ingest_slots, *work)
+    """(the data set of a reference, whether it is new); its reading ends when the client has gone.
+
+    A slot for fetching is held while other servers answer, and only then one for reading files.
+    """
+    tenant, state = context.caller.tenant, context.state
+    with state.quota.upload(context.database, tenant) as reservation:
+        async with contextmanager_in_threadpool(state.artifacts.scratch()) as folder:
+
+            async def fetched_and_stored() -> tuple[Dataset, bool]:
+                work = dataset_references.fetch_source, context, asked, folder, reservation
+                source = await state.fetch_slots.run(tenant, *work)
+                if isinstance(source, Dataset):
+                    return source, False
+                return await state.ingest_slots.run(tenant, store, context, folder, source, reservation)
+
+            return await expensive_work.until_disconnect(request, fetched_and_stored())
 
 
 def _answer(response: Response, dataset: Dataset, *, created: bool) -> Dataset:

@@ -1,4 +1,4 @@
-"""GET /v1/demand: the arrays that wait for workers and those that run, for autoscalers."""
+"""GET /v1/demand: the trainers that queued and running jobs need, for autoscalers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class QueuedClass(BaseModel):
     """The labels that their worker must have."""
     jobs: int
     """Number of these jobs."""
-    arrays: int
-    """Number of arrays that they fit into."""
+    trainers: int
+    """Trainers that they need: one for each array that they fit into, N for a job on N devices."""
 
 
 class DemandForWorkers(BaseModel):
@@ -38,12 +38,13 @@ class DemandForWorkers(BaseModel):
 
     object: Literal["demand"] = "demand"
     """What this JSON object is."""
-    arrays: int
-    """Queued and running arrays: trainers that would be busy if there were enough. Scale on this number."""
-    queued_arrays: int
-    """Arrays that wait for a trainer: for each tenant and shape of a network, jobs divided by the width of an array."""
-    running_arrays: int
-    """Arrays in training."""
+    trainers: int
+    """Trainers, one for each device, that would be busy if there were enough. Scale on this number."""
+    queued_trainers: int
+    """Trainers that queued jobs need: for each tenant and shape of a network, jobs divided by the width of an array;
+    N for a job on N devices."""
+    running_trainers: int
+    """Trainers that train."""
     queued_jobs: int
     """Queued jobs, of which an array holds up to 16 on a CPU, up to 256 on a GPU."""
     queued: list[QueuedClass]
@@ -78,7 +79,7 @@ Exclusive = Annotated[
 def get_demand(
     context: Reader, device: Device = None, labels: LabelsText = None, exclusive: Exclusive = False
 ) -> DemandForWorkers:
-    """How many arrays wait and run: an autoscaler divides `arrays` by the trainers of a worker.
+    """How many trainers the queued and running jobs need: an autoscaler divides `trainers` by those of a worker.
 
     A key of the tenant `default`, the operator's, reads the demand of all tenants, other keys that of their own. Jobs
     beyond a tenant's limit of running jobs are no demand. Without `device`, jobs for `auto` count as on a CPU.
@@ -88,12 +89,12 @@ def get_demand(
     with context.database_for_counts.reading() as connection:
         found = demand.read(connection, pool, width=settings.array_width, max_running=settings.max_running_jobs)
     return DemandForWorkers(
-        arrays=found.queued_arrays + found.running_arrays,
-        queued_arrays=found.queued_arrays,
-        running_arrays=found.running_arrays,
+        trainers=found.trainers,
+        queued_trainers=found.queued_trainers,
+        running_trainers=found.running_trainers,
         queued_jobs=sum(each.jobs for each in found.queued),
         queued=[
-            QueuedClass(device=asked, labels=parse_labels(text), jobs=jobs, arrays=arrays)
-            for (asked, text), (jobs, arrays) in found.queued_by_class().items()
+            QueuedClass(device=asked, labels=parse_labels(text), jobs=jobs, trainers=trainers)
+            for (asked, text), (jobs, trainers) in found.queued_by_class().items()
         ],
     )

@@ -50,7 +50,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(flat.Linear):
-    """A linear layer in pieces of its outputs, and of the rows for the gradient of its inputs."""
+    """A linear layer in pieces of its outputs, and of its inputs for their gradient."""
 
     def __init__(self, weight: Parameter, bias: Parameter, frozen_bias: bool, *, bf16_matmul: bool) -> None:
         super().__init__(weight, bias, frozen_bias, bf16_matmul=bf16_matmul)
@@ -58,6 +58,8 @@ class Linear(flat.Linear):
         self._count = shards.pieces_of(outputs * inputs)
         parts = shards.cut(outputs, self._count)
         self._outputs = [(member, part) for member in range(members) for part in parts]
+        parts = shards.cut(inputs, self._count)
+        self._inputs = [(member, part) for member in range(members) for part in parts]
 
     def forward(self, x: Tensor, training: bool) -> Tensor:
         """See Operator."""
@@ -81,11 +83,11 @@ class Linear(flat.Linear):
         own = to_bf16(grad) if self._bf16_matmul else grad
         x_grad = grad.new_empty(*grad.shape[:2], weight.shape[2])
 
-        def piece(member: int, rows: slice) -> None:
-            x_grad[member, rows] = _product(own[member, rows], weight[member].mT)
+        def piece(member: int, part: slice) -> None:
+            # oneDNN reorders the weights in every call: pieces of the rows would each reorder all of them.
+            x_grad[member, :, part] = _product(own[member], weight[member, :, part].contiguous().mT)
 
-        parts = shards.cut(grad.shape[1], self._count)
-        shards.run(piece, [(member, rows) for member in range(len(grad)) for rows in parts])
+        shards.run(piece, self._inputs)
         return x_grad
 
     def backward_parameters(self, grad: Tensor) -> None:
