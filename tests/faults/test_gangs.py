@@ -107,10 +107,12 @@ def test_a_member_that_stops_within_a_long_epoch_is_no_crash(
         with database.reading() as connection:
             pid = next(each.pid for each in workers.find(connection) if (each.id == leader) == (stops == "leader"))
 
-        next(each for each in team if each.pid == pid).terminate()
+        stopping = next(each for each in team if each.pid == pid)
+        stopping.terminate()
 
         found = until(lambda: given_back(job(database, gang)), SECONDS)
         assert (found.failures, found.progress.epoch) == (0, 0)
+        assert stopping.wait(SECONDS) == 0  # a second signal would end it at once
         with database.transaction() as connection:
             actions.cancel(connection, gang)
 
