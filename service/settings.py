@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, IPvAnyAddress, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.secret_files import secret_in, with_password
@@ -91,6 +91,9 @@ class Settings(BaseSettings):
     gang_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 60.0
     """Seconds within which the trainers that workers reserve for a job on several devices must be free: half of it they
     wait for the jobs under way, then they requeue those at the end of an epoch."""
+    rank_address: IPvAnyAddress | None = None
+    """IP address at which other machines reach this one, for jobs on several devices; empty: the one from which it
+    reaches the database. Needed where the database's host is `localhost` on some of them."""
     statement_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 30.0
     """Statement timeout in Postgres, in seconds; the request of a cancelled statement gets a 503."""
     log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"

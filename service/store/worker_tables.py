@@ -19,6 +19,7 @@ workers = Table(
     Column("device", String, nullable=False),
     Column("labels", JSON, nullable=False, server_default="{}"),
     Column("preemptible", Boolean, nullable=False, server_default=false()),
+    Column("spec_version", Integer, nullable=False, server_default="0"),  # 0: an older version does not say
     Column("claims", Integer, nullable=False, server_default="0"),
     Column("claimed", Integer, nullable=False, server_default="0"),
     Column("claim_seconds", Float, nullable=False, server_default="0"),
@@ -35,6 +36,7 @@ gang_members = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
     Column("worker", String, primary_key=True),
+    Column("kind", String, nullable=False, server_default=""),  # of its devices; a gang is of one kind
     Column("ranks", Integer, nullable=False),  # of its trainers
     Column("ready", Boolean, nullable=False),  # these trainers are free, or train the job's ranks
     Column("deadline", Float, nullable=False),  # of all members to be ready; on the lease clock, as `lease_until`

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from service.domain.status import Status
 from service.spec.base import FrozenModel
+from service.spec.job import SPEC_VERSION
 from service.store.schema import jobs
 from service.store.tenancy import in_tenant
 from service.store.utc import ago
 from service.store.worker_tables import gang_members, workers
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection, Row
 
 DEAD_AFTER = timedelta(minutes=1)
 DELETED_AFTER = timedelta(days=1)  # rows of workers that did not deregister
@@ -40,6 +44,8 @@ class WorkerInfo(FrozenModel):
     """Its labels, which jobs may ask for."""
     preemptible: bool = False
     """Whether its machine may be taken away at short notice."""
+    spec_version: int = SPEC_VERSION
+    """The newest version of job specs that it reads."""
     jobs: list[str]
     """Ids of the jobs that it trains now, also of those on several devices that another worker leads."""
     started_at: datetime
@@ -82,10 +88,27 @@ def class_is_live(connection: Connection, *, preemptible: bool) -> bool:
     return connection.scalar(select(workers.c.id).where(*alive).limit(1)) is not None
 
 
-def trainers_of_kind(connection: Connection, kind: str) -> int:
-    """The trainers of all live workers whose devices are of this kind: cpu or cuda."""
+@dataclass(frozen=True)
+class Capacity:
+    """The live workers of one kind of device."""
+
+    _workers: Sequence[Row[Any, Any, Any]]
+
+    def trainers(self, labels: Mapping[str, str] | None = None, spec_version: int = 0) -> int:
+        """All trainers of those that have these labels, and read specs of this version."""
+        asked = (labels or {}).items()
+        return sum(
+            each.trainers
+            for each in self._workers
+            if asked <= each.labels.items() and each.spec_version >= spec_version
+        )
+
+
+def capacity(connection: Connection, kind: str) -> Capacity:
+    """The live workers whose devices are of this kind: cpu or cuda."""
     alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
-    return connection.scalar(select(func.sum(workers.c.trainers)).where(*alive)) or 0
+    query = select(workers.c.trainers, workers.c.labels, workers.c.spec_version).where(*alive)
+    return Capacity(connection.execute(query).all())
 
 
 def find(connection: Connection) -> list[WorkerInfo]:

@@ -56,11 +56,11 @@ class Claimer:
 
     def count(self, start: Start) -> None:
         """Count a job of a gang."""
-        if start.own.start:  # another worker leads
-            self._followed += 1
-        else:
+        if start.leads:
             with self.stats.claiming() as claims:
                 claims.append(start.claim)
+        else:
+            self._followed += 1
 
     def claim(self, device: str, idle: int, startable: tuple[int, int]) -> list[Claim]:
         """Claim an array for one of `idle` trainers, or a job on several devices: see `GangMember.startable`."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from typing import TYPE_CHECKING
 
+from service.domain.job import JobError
+from service.domain.status import ErrorCode
 from service.store.jobs import gangs, rendezvous
 from service.training.parallel import ParallelTrainer
 from service.training.ranks import RankLost, Ranks, connect, host_store, join_store
 from service.worker.recorder import retry
+from service.worker.requeue import requeue
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -24,7 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-JOIN_SECONDS = 600.0  # until all ranks have prepared their rows
+JOIN_SECONDS = 120.0
+"""Until all ranks have prepared their rows: how much longer the slowest takes than the others. It goes on when the
+attempt has ended, and its trainer keeps the rows for the next one."""
+RECORD_SECONDS = 10.0  # until a follower records the loss of other ranks, if the leader has not
 LOOK_SECONDS = 0.5  # between looks into the database
 
 
@@ -52,7 +59,7 @@ class RankOfJob:
             with self._database.transaction(quiet=True) as connection:
                 rendezvous.publish(connection, self._task.claim.job_id, self._task.claim.attempt, address)
 
-        retry(publish)
+        retry(publish, self._progress)
         return self._connect(store)
 
     def follow(self, job: Resolved, data: Prepared) -> None:
@@ -60,25 +67,57 @@ class RankOfJob:
         while (address := self._leader()) is None:
             self._waiting_to_join()
             time.sleep(LOOK_SECONDS / 10)
-        with self._connect(join_store(address)) as ranks:
-            asked = False
+        try:
+            with self._connect(join_store(address)) as ranks:
+                self._train(job, data, ranks)
+        except RankLost as error:
+            self._record_loss(error)
+            raise
 
-            def waiting() -> None:
-                nonlocal asked
-                self._progress.value += 1
-                if not asked and self._pipe.poll():
-                    asked = True
-                    ranks.ask_to_stop()
+    def _train(self, job: Resolved, data: Prepared, ranks: Ranks) -> None:
+        asked = False
 
-            ParallelTrainer(job, data, self._device, ranks, progress=self._progress).follow(waiting)
+        def waiting() -> None:
+            nonlocal asked
+            self._progress.value += 1
+            if not asked and self._pipe.poll():
+                asked = True
+                ranks.ask_to_stop()
+
+        ParallelTrainer(job, data, self._device, ranks, progress=self._progress).follow(waiting)
+
+    def _record_loss(self, error: RankLost) -> None:
+        """End the attempt unless the leader does, which knows more: it may wait for this rank, or have been stopped.
+
+        Raises LeaseLost when the leader has.
+        """
+        given_up = time.monotonic() + RECORD_SECONDS
+        while time.monotonic() < given_up:
+            self._leader()
+            self._progress.value += 1
+            time.sleep(LOOK_SECONDS / 5)
+        message = f"rank {self._task.rank} on {socket.gethostname()} has lost the others: {error}"
+        requeue(self._database, [self._task.claim], JobError(code=ErrorCode.worker_lost, message=message))
 
     def _connect(self, store: object) -> Ranks:
         claim, task = self._task.claim, self._task
         return connect(store, task.rank, claim.spec.devices, self._device, task.address, self._waiting_to_join)
 
     def _leader(self) -> str | None:
-        with self._database.reading() as connection:
-            return rendezvous.find(connection, self._task.claim.job_id, self._task.claim.attempt)
+        """Where the leader is, if it is known by now. Raises LeaseLost when the attempt has ended."""
+
+        def find() -> str | None:
+            with self._database.reading() as connection:
+                return rendezvous.find(connection, self._task.claim.job_id, self._task.claim.attempt)
+
+        return retry(find, self._progress)
+
+    def _lacks_member(self) -> bool:
+        def look() -> bool:
+            with self._database.reading() as connection:
+                return gangs.has_lost_member(connection, self._task.claim.job_id)
+
+        return retry(look, self._progress)
 
     def _waiting_to_join(self) -> None:
         """Look now and then whether the other ranks can still come."""
@@ -91,7 +130,6 @@ class RankOfJob:
         self._look_at = now + LOOK_SECONDS
         if self._pipe.poll():
             raise Interrupted
-        retry(self._leader)  # raises LeaseLost when another rank has ended the attempt
-        with self._database.reading() as connection:
-            if gangs.has_lost_member(connection, self._task.claim.job_id):
-                raise RankLost("the worker of another rank has vanished")
+        self._leader()  # raises LeaseLost when another rank has ended the attempt
+        if self._lacks_member():
+            raise RankLost("the worker of another rank has vanished")

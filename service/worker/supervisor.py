@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from service import logs
 from service.domain.job import JobError
 from service.errors import SchemaMismatch, StorageError, Unavailable
+from service.spec.job import SPEC_VERSION
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
@@ -172,7 +173,7 @@ class Supervisor:
         """Kill trainers without progress; the next _listen() replaces them."""
         for trainer in self._trainers:
             seconds = trainer.watchdog.seconds_without_progress()
-            if trainer.busy and seconds > self._settings.stall_seconds:
+            if trainer.busy and seconds > self._gang.patience(trainer):
                 trainer.watchdog.stalled_seconds = seconds
                 trainer.process.kill()
 
@@ -203,9 +204,7 @@ class Supervisor:
 
     def _claim_as_gang(self, free: list[TrainerHandle]) -> list[TrainerHandle]:
         """Go on with a job on more devices than are free here; returns the trainers that are free for other jobs."""
-        if self._claimer.jobs_left == 0 and not self._gang.active:
-            return free
-        found = self._gang.step(self._trainers, free)
+        found = self._gang.step(self._trainers, free, may_join=self._claimer.jobs_left != 0)
         if isinstance(found, Start):
             self._claimer.count(found)
             return self._start_ranks(found.claim, found.own, self._gang.address_for(found), free)
@@ -230,7 +229,9 @@ class Supervisor:
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
-            self._gang.trainers_of_all = workers.trainers_of_kind(connection, "cpu")
+            self._gang.trainers_of_all = workers.capacity(connection, "cpu").trainers(
+                self._claimer.labels, SPEC_VERSION
+            )
         self._claimer.look_for_other_class()
 
     def _reap(self) -> None:
@@ -263,6 +264,8 @@ class Supervisor:
 
     def _stop(self) -> None:
         """Tell every trainer to stop at its epoch's end; kill those that take too long, and requeue their jobs."""
+        with suppress(Unavailable, StorageError):  # the others wait until the lease lapses
+            self._gang.withdraw()
         for trainer in self._trainers:
             with suppress(OSError):  # it just died: its jobs are requeued below
                 trainer.pipe.send(STOP)
@@ -271,6 +274,9 @@ class Supervisor:
             with suppress(Unavailable, StorageError, SchemaMismatch):
                 self._keep_leases()
             pipes.wait([trainer.process.sentinel for trainer in self._trainers], timeout=REAP_SECONDS / 4)
+        # Before a rank is killed: the others would record that as a crash.
+        followed = [each.following for each in self._trainers if each.following and each.process.is_alive()]
+        requeue(self._database, followed, None)
         for trainer in self._trainers:
             trainer.process.kill()
             trainer.process.join()

@@ -38,6 +38,7 @@ from service.worker.prepared_files import PreparedFiles
 from service.worker.protocol import DONE, RELEASE, STOP, RankTask, Ready, SharedNumber, ToTrainer, TrainerConfig
 from service.worker.rank import Interrupted, RankOfJob
 from service.worker.recorder import Recorder, retry
+from service.worker.requeue import requeue
 from service.worker.resume import resume, saved_states
 from service.worker.superseded_checkpoints import SupersededCheckpoints
 
@@ -141,7 +142,9 @@ class Trainer:
                 raise data
             rank = RankOfJob(self._database, task, self._pipe, self._device_of(task.claim), self._progress)
             rank.follow(data.counted(job), data)
-        except (RankLost, LeaseLost, Interrupted, ServiceError) as error:  # the leader records what became of the job
+        except Interrupted:  # before the ranks have met: the leader would count the loss of this one as a crash
+            requeue(self._database, [task.claim], None)
+        except (RankLost, LeaseLost, ServiceError) as error:  # the leader records what became of the job
             log.warning("the rank ends: %r", error)
 
     def _device_of(self, claim: Claim) -> torch.device:

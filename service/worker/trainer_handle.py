@@ -51,6 +51,10 @@ class TrainerHandle:
         """Whether it can take jobs now."""
         return self.device is not None and not self.busy and not self.temporary
 
+    def trains(self, claim: Claim) -> bool:
+        """Whether it trains this attempt, alone or as a rank."""
+        return claim in (*self.claims, self.following)
+
     def take(self, task: list[Claim] | RankTask) -> None:
         """Begin a task."""
         if not isinstance(task, RankTask):

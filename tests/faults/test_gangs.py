@@ -1,4 +1,4 @@
-"""A gang of workers: small jobs make room for it, and a killed member only delays it."""
+"""A gang of workers: small jobs make room for it, a killed member only delays it, and one that stops is no crash."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from service.domain.job import Job
 from service.domain.status import Status
 from service.store import checkpoints, workers
 from service.store.engine import Database
+from service.store.jobs import actions, rendezvous
 from tests.faults.teams import bestepoch
 from tests.processes import children, linux_only, until
 from tests.specs import REFERENCE
@@ -29,7 +30,22 @@ JOB: dict[str, Any] = {
     "parallel": {"devices": 2},
 }
 SMALL: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 2_000}, "early_stopping": None, "max_epochs": 1_000_000}
+LONG = {**JOB, "data": {"kind": "synthetic", "rows": 400_000}, "batch_size": 4}  # an epoch takes a minute
 SECONDS = 90.0  # of a busy machine
+
+
+@pytest.fixture
+def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
+    """Of workers with a trainer each."""
+    return {
+        **os.environ,
+        "BESTEPOCH_HOME": str(tmp_path),
+        "BESTEPOCH_DATABASE_URL": database_url,
+        "BESTEPOCH_LEASE_SECONDS": "3",
+        "BESTEPOCH_GANG_SECONDS": "6",
+        "BESTEPOCH_SAVE_SECONDS": "0.2",
+        "BESTEPOCH_TRAINERS": "1",
+    }
 
 
 def ended(database: Database, job_id: str) -> Job:
@@ -45,17 +61,8 @@ def best_sha256(database: Database, job_id: str) -> str:
 @linux_only
 @pytest.mark.parametrize("killed", ["leader", "follower"])
 def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
-    database_url: str, database: Database, tmp_path: Path, killed: str
+    environment: dict[str, str], database: Database, killed: str
 ) -> None:
-    environment = {
-        **os.environ,
-        "BESTEPOCH_HOME": str(tmp_path),
-        "BESTEPOCH_DATABASE_URL": database_url,
-        "BESTEPOCH_LEASE_SECONDS": "3",
-        "BESTEPOCH_GANG_SECONDS": "6",
-        "BESTEPOCH_SAVE_SECONDS": "0.2",
-        "BESTEPOCH_TRAINERS": "1",
-    }
     with ExitStack() as processes:
         for _ in range(2):
             processes.enter_context(bestepoch(environment, "worker"))
@@ -81,6 +88,67 @@ def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
         assert best_sha256(database, gang) == best_sha256(database, undisturbed)
 
 
+@linux_only
+@pytest.mark.parametrize("stops", ["leader", "follower"])
+def test_a_member_that_stops_within_a_long_epoch_is_no_crash(
+    environment: dict[str, str], database: Database, stops: str
+) -> None:
+    with ExitStack() as processes:
+        team = [
+            processes.enter_context(bestepoch({**environment, "BESTEPOCH_DRAIN_SECONDS": "1"}, "worker"))
+            for _ in range(2)
+        ]
+        until(lambda: trainers(database) == 2, SECONDS)
+        gang = submit(database, **LONG).id
+        until(lambda: job(database, gang).status == Status.running, SECONDS)
+        until(lambda: meets(database, gang), SECONDS)
+        time.sleep(3.0)  # into the first epoch
+        leader = job(database, gang).worker
+        with database.reading() as connection:
+            pid = next(each.pid for each in workers.find(connection) if (each.id == leader) == (stops == "leader"))
+
+        stopping = next(each for each in team if each.pid == pid)
+        stopping.terminate()
+
+        found = until(lambda: given_back(job(database, gang)), SECONDS)
+        assert (found.failures, found.progress.epoch) == (0, 0)
+        assert stopping.wait(SECONDS) == 0  # a second signal would end it at once
+        with database.transaction() as connection:
+            actions.cancel(connection, gang)
+
+
+@linux_only
+def test_a_worker_that_waits_for_its_gang_does_not_exit_as_idle(
+    environment: dict[str, str], database: Database
+) -> None:
+    with ExitStack() as processes:
+        processes.enter_context(bestepoch(environment, "worker"))
+        until(lambda: trainers(database) == 1, SECONDS)
+        small = submit(database, **SMALL).id
+        until(lambda: job(database, small).progress.epoch, SECONDS)
+        gang = submit(database, **JOB, priority=1).id
+        # The busy worker makes room after three seconds.
+        idle = processes.enter_context(bestepoch({**environment, "BESTEPOCH_EXIT_WHEN_IDLE": "1"}, "worker"))
+
+        found = ended(database, gang)
+
+        assert (found.status, found.attempt) == (Status.succeeded, 1)
+        assert idle.wait(SECONDS) == 0
+        with database.transaction() as connection:
+            actions.cancel(connection, small)
+
+
+def given_back(gang: Job) -> Job | None:
+    """The job when its first attempt has ended; the worker that is left may have claimed it again."""
+    return gang if gang.status == Status.queued or gang.attempt > 1 else None
+
+
+def meets(database: Database, job_id: str) -> bool:
+    """Whether the ranks have found their leader."""
+    with database.reading() as connection:
+        return rendezvous.find(connection, job_id, 1) is not None
+
+
 def trainers(database: Database) -> int:
     with database.reading() as connection:
-        return workers.trainers_of_kind(connection, "cpu")
+        return workers.capacity(connection, "cpu").trainers()

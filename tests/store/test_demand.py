@@ -13,7 +13,7 @@ from service.store.engine import Database
 from service.store.jobs import gangs, jobs
 from service.store.jobs.claim import claim_jobs
 from service.store.jobs.claim_order import Claimant
-from service.store.jobs.gangs import Member
+from service.store.jobs.gang_order import Member
 from tests.specs import synthetic
 from tests.store.records import claim, crash, submit
 from tests.store.test_workers import info

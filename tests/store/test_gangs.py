@@ -2,46 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 
 from service.domain.status import Status
-from service.store import workers
 from service.store.engine import Database
 from service.store.jobs import actions, gangs, leases
 from service.store.jobs.claim import claim_jobs
 from service.store.jobs.claim_order import Claimant
-from service.store.jobs.gangs import Dissolved, Member, Reservation, Start, Step
+from service.store.jobs.gangs import Dissolved, Reservation, Start
+from service.store.worker_tables import gang_members
+from tests.store.gangs import BUSY, ONE, THREE, TWO, register, step, submit_on
 from tests.store.records import CRASH, claim, job, submit
-
-DATA = {"kind": "synthetic", "rows": 100, "features": 3}
-ONE = Member("wrk_1", "cpu", trainers=1, free=1, lease_seconds=15.0, gang_seconds=60.0)
-BUSY = replace(ONE, free=0)
-TWO, THREE = replace(ONE, worker="wrk_2"), replace(ONE, worker="wrk_3")
 
 
 @pytest.fixture(autouse=True)
 def cluster(database: Database) -> None:
     """Three workers with a trainer each."""
-    now = datetime.now(UTC)
-    with database.transaction() as connection:
-        for member in (ONE, TWO, THREE):
-            info = {"id": member.worker, "hostname": "h", "pid": 1, "trainers": 1, "device": "cpu", "jobs": []}
-            workers.heartbeat(connection, workers.WorkerInfo(**info, started_at=now, seen_at=now))
-
-
-def step(database: Database, by: Member, *skipped: str) -> Step:
-    with database.transaction() as connection:
-        return gangs.step(connection, by, skipped)
-
-
-def submit_on(database: Database, devices: int, **fields: object) -> str:
-    return submit(database, data=DATA, parallel={"devices": devices}, **fields).id
+    register(database, ONE, TWO, THREE)
 
 
 def test_the_last_worker_to_be_ready_leads_and_the_others_follow(database: Database) -> None:
@@ -92,14 +73,15 @@ def test_jobs_of_higher_priority_go_before_a_gang(database: Database) -> None:
 
 def test_a_gang_that_is_not_ready_at_its_deadline_is_dissolved_and_skipped(database: Database) -> None:
     job_id = submit_on(database, 2)
-    hasty = replace(BUSY, gang_seconds=0.5)
-    step(database, hasty)
-    step(database, replace(hasty, worker="wrk_2"))
-    time.sleep(0.6)
+    other = replace(TWO, free=0)
+    step(database, BUSY)
+    step(database, other)
+    with database.transaction() as connection:
+        connection.execute(update(gang_members).values(deadline=0.0))
 
-    assert step(database, hasty) == Dissolved(job_id)
-    assert step(database, replace(hasty, worker="wrk_2", joined=job_id)) == Dissolved(job_id)
-    assert step(database, hasty, job_id) is None
+    assert step(database, BUSY) == Dissolved(job_id)
+    assert step(database, replace(other, joined=job_id)) == Dissolved(job_id)
+    assert step(database, BUSY, job_id) is None
     assert job(database, job_id).status == Status.queued
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from service.store import workers
 from service.store.engine import Database
 from service.store.jobs import gangs
-from service.store.jobs.gangs import Member
+from service.store.jobs.gang_order import Member
 from service.store.worker_tables import workers as table
 from service.store.workers import WorkerInfo
 from tests.store.records import claim, submit

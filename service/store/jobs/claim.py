@@ -102,7 +102,7 @@ def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[st
         return []
     width = by.width
     if max_running:
-        width = min(width, max_running - _count_running(connection, head.tenant))
+        width = min(width, max_running - count_running(connection, head.tenant))
         if width < 1:
             return []  # another worker was faster
     width = min(width, head.array_limit)
@@ -114,7 +114,7 @@ def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[st
     return claim_order.alike(connection, by, head, width)
 
 
-def _count_running(connection: Connection, tenant: str) -> int:
+def count_running(connection: Connection, tenant: str) -> int:
     """How many jobs of this tenant run. Serialized per tenant: no other claim starts one until the transaction ends."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(4718, func.hashtext(tenant))))

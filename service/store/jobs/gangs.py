@@ -3,42 +3,29 @@
 A worker that has too few free trainers for a queued job joins its gang: it reserves some of its trainers, which go on
 with other jobs until enough workers have joined: then the gang is complete. Each keeps its trainers free from then on
 and says when all are, and the last one claims the job and leads it. A complete gang that is not ready at its deadline
-is dissolved. Members renew a lease, so a gang does not wait for a dead worker. A transaction that changes a gang locks
-its job first.
+is dissolved; members of an incomplete one look again and again whether it can still be completed. The workers of a gang
+are of one kind, CPU or GPU; both kinds may form gangs for the same job. Members renew a lease, so a gang does not wait
+for a dead worker. A transaction that changes a gang locks its job first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, delete, func, insert, literal, literal_column, or_, select, update
+from sqlalchemy import and_, case, delete, func, insert, literal, select, update
 
 from service.domain.status import Status
 from service.store.engine import lease_clock
-from service.store.jobs.claim import Claim, claim_these, running_claim
-from service.store.jobs.claim_order import KNOWN
+from service.store.jobs.attempt import owned_by, release
+from service.store.jobs.claim import Claim, claim_these, count_running, running_claim
+from service.store.jobs.gang_order import WAITING, Member, candidate, living
 from service.store.schema import jobs
 from service.store.worker_tables import gang_members
-from service.store.workers import trainers_of_kind
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-
-@dataclass(frozen=True)
-class Member:
-    """A worker that may train some ranks of a job."""
-
-    worker: str
-    kind: str  # of its devices: cpu or cuda
-    trainers: int  # of all its trainers
-    free: int
-    lease_seconds: float
-    gang_seconds: float  # from a complete gang to its deadline
-    labels: Collection[str] = ("",)  # the subsets of its labels, as text
-    joined: str | None = None  # the job for which it has reserved trainers, as far as it knows
+    from sqlalchemy import ColumnElement, Connection
 
 
 @dataclass(frozen=True)
@@ -70,31 +57,36 @@ class Start:
     claim: Claim
     own: range
 
+    @property
+    def leads(self) -> bool:
+        """Whether this worker has claimed the job."""
+        return self.own.start == 0
+
 
 Step = Reservation | Dissolved | Start | None
-
-# Literals, not parameters: planners then know that the partial index `ix_jobs_parallel` has all of these jobs.
-_WAITING = jobs.c.status == literal_column(f"'{Status.queued.value}'"), jobs.c.ranks > literal_column("1")
 
 
 def has_work(connection: Connection, worker: str) -> bool:
     """Whether a job waits for several devices, or the worker is a member of a gang; takes no lock."""
-    waiting = select(literal(1)).where(*_WAITING)
+    waiting = select(literal(1)).where(*WAITING)
     own = select(literal(1)).where(gang_members.c.worker == worker)
     return any(connection.scalar(query.limit(1)) for query in (waiting, own))
 
 
-def step(connection: Connection, by: Member, skipped: Collection[str]) -> Step:
-    """What the worker does next; joins a gang if a job waits for one. `skipped`: jobs whose gangs were dissolved."""
-    own = connection.scalar(select(gang_members.c.job_id).where(gang_members.c.worker == by.worker))
+def step(connection: Connection, by: Member, skipped: Collection[str], *, max_running: int = 0) -> Step:
+    """What the worker does next; joins a gang if a job waits for one.
+
+    `skipped`: jobs whose gangs were dissolved. `max_running`: a tenant's limit on running jobs; 0: none.
+    """
+    own = _job_of(connection, by.worker)
     if own is not None:
-        return _advance(connection, by, own)
+        return _advance(connection, by, own, skipped, max_running)
     if by.joined is not None:
         return Dissolved(by.joined)
-    job_id = _candidate(connection, by, skipped)
+    job_id = candidate(connection, by, skipped, max_running)
     if job_id is None or not _join(connection, by, job_id):
         return None
-    return _advance(connection, by, job_id)
+    return _advance(connection, by, job_id, skipped, max_running)
 
 
 def renew(connection: Connection, worker: str, seconds: float) -> None:
@@ -109,29 +101,32 @@ def leave(connection: Connection, worker: str) -> None:
     connection.execute(delete(gang_members).where(gang_members.c.worker == worker))
 
 
+def withdraw(connection: Connection, worker: str) -> None:
+    """The worker stops before its ranks have started: delete its reservation, and requeue the job if the others have
+    just started."""
+    job_id = _job_of(connection, worker)
+    if job_id is None:
+        return
+    job = _locked(connection, job_id)
+    ready = {
+        row.worker: row.ready
+        for row in connection.execute(select(gang_members.c.worker, gang_members.c.ready).where(_of(job_id)))
+    }
+    if job.status == Status.running and job.worker in ready and ready[worker]:
+        release(connection, job_id, job.attempt)
+    leave(connection, worker)
+
+
+def is_running(connection: Connection, claim: Claim) -> bool:
+    """Whether this attempt still owns its job."""
+    return connection.scalar(select(jobs.c.id).where(owned_by(claim.job_id, claim.attempt))) is not None
+
+
 def has_lost_member(connection: Connection, job_id: str) -> bool:
     """Whether a worker that trains ranks of this job has left, or its lease has lapsed; False for a single worker."""
-    living = func.sum(case((_lapsed(connection, job_id), 0), else_=gang_members.c.ranks))
+    living_ranks = func.sum(case((living(connection), gang_members.c.ranks), else_=0))
     wanted = select(jobs.c.ranks).where(jobs.c.id == job_id).scalar_subquery()
-    return bool(connection.scalar(select(living < wanted).where(_of(job_id))))
-
-
-def _candidate(connection: Connection, by: Member, skipped: Collection[str]) -> str | None:
-    """The next queued job on more devices than this worker has free, and on no more than there are altogether.
-
-    Jobs of higher priority of its tenant go first.
-    """
-    waiting = *_WAITING, jobs.c.id.not_in(list(skipped))
-    other = jobs.alias()
-    ahead = (
-        select(literal(1))
-        .where(other.c.status == Status.queued, other.c.tenant == jobs.c.tenant, other.c.priority > jobs.c.priority)
-        .exists()
-    )
-    fitting = jobs.c.ranks > by.free, jobs.c.ranks <= trainers_of_kind(connection, by.kind)
-    suited = jobs.c.device_request.in_(["auto", by.kind]), jobs.c.worker_labels.in_(list(by.labels))
-    query = select(jobs.c.id).where(*waiting, *fitting, KNOWN, *suited, ~ahead)
-    return connection.scalar(query.order_by(jobs.c.priority.desc(), jobs.c.id).limit(1))
+    return bool(connection.scalar(select(living_ranks < wanted).where(_of(job_id))))
 
 
 def _join(connection: Connection, by: Member, job_id: str) -> bool:
@@ -139,8 +134,9 @@ def _join(connection: Connection, by: Member, job_id: str) -> bool:
     job = _locked(connection, job_id)
     if job is None or job.status != Status.queued:
         return False
-    connection.execute(delete(gang_members).where(_lapsed(connection, job_id)))
-    reserved = connection.scalar(select(func.sum(gang_members.c.ranks)).where(_of(job_id))) or 0
+    _expel_lapsed(connection, job_id)
+    gang = _of(job_id, by.kind)
+    reserved = connection.scalar(select(func.sum(gang_members.c.ranks)).where(gang)) or 0
     ranks = min(by.trainers, job.ranks - reserved)
     if ranks < 1:
         return False
@@ -148,6 +144,7 @@ def _join(connection: Connection, by: Member, job_id: str) -> bool:
     row = {
         "job_id": job_id,
         "worker": by.worker,
+        "kind": by.kind,
         "ranks": ranks,
         "ready": False,
         "deadline": now + by.gang_seconds,
@@ -156,22 +153,16 @@ def _join(connection: Connection, by: Member, job_id: str) -> bool:
     }
     connection.execute(insert(gang_members).values(row))
     if reserved + ranks == job.ranks:
-        connection.execute(update(gang_members).where(_of(job_id)).values(deadline=now + by.gang_seconds))
+        connection.execute(update(gang_members).where(gang).values(deadline=now + by.gang_seconds))
     return True
 
 
-def _advance(connection: Connection, by: Member, job_id: str) -> Step:
+def _advance(connection: Connection, by: Member, job_id: str, skipped: Collection[str], max_running: int) -> Step:
     """Say whether the reserved trainers are free; claim the job if all are, or follow the worker that has."""
     job = _locked(connection, job_id)
     renew(connection, by.worker, by.lease_seconds)
-    connection.execute(delete(gang_members).where(_lapsed(connection, job_id)))
-    now, _ = lease_clock(connection)
-    left = (gang_members.c.deadline - now).label("left")
-    members = connection.execute(
-        select(gang_members.c.worker, gang_members.c.ranks, gang_members.c.ready, left)
-        .where(_of(job_id))
-        .order_by(gang_members.c.worker)
-    ).all()
+    _expel_lapsed(connection, job_id)
+    members = _members(connection, job_id, by.kind)
     own = next((member for member in members if member.worker == by.worker), None)
     if job is None or own is None:
         return None
@@ -181,15 +172,37 @@ def _advance(connection: Connection, by: Member, job_id: str) -> Step:
             leave(connection, by.worker)
         return start
     complete = sum(member.ranks for member in members) >= job.ranks
-    if complete and own.left < 0:
-        connection.execute(delete(gang_members).where(_of(job_id)))
-        return Dissolved(job_id)
+    if not complete and candidate(connection, by, skipped, max_running) != job_id:
+        leave(connection, by.worker)
+        return None
     ready = complete and by.free >= own.ranks
     if ready and all(member.ready for member in members if member is not own):
-        claims = claim_these(connection, [job_id], by.worker, by.lease_seconds)
-        return Start(claims[0], range(own.ranks)) if claims else None
+        if not max_running or count_running(connection, job.tenant) < max_running:
+            return _lead(connection, by, job_id, own.ranks)
+        return _dissolve(connection, by, job_id)  # others of the tenant's jobs were faster
+    if complete and own.left < 0:
+        return _dissolve(connection, by, job_id)
     _set_ready(connection, by.worker, ready)
     return Reservation(job_id, own.ranks, complete, own.left)
+
+
+def _members(connection: Connection, job_id: str, kind: str) -> Sequence[Any]:
+    now, _ = lease_clock(connection)
+    left = (gang_members.c.deadline - now).label("left")
+    query = select(gang_members.c.worker, gang_members.c.ranks, gang_members.c.ready, left).where(_of(job_id, kind))
+    return connection.execute(query.order_by(gang_members.c.worker)).all()
+
+
+def _lead(connection: Connection, by: Member, job_id: str, ranks: int) -> Start | None:
+    """Claim the job; a gang of the other kind has come too late."""
+    connection.execute(delete(gang_members).where(_of(job_id), gang_members.c.kind != by.kind))
+    claims = claim_these(connection, [job_id], by.worker, by.lease_seconds)
+    return Start(claims[0], range(ranks)) if claims else None
+
+
+def _dissolve(connection: Connection, by: Member, job_id: str) -> Dissolved:
+    connection.execute(delete(gang_members).where(_of(job_id, by.kind)))
+    return Dissolved(job_id)
 
 
 def _set_ready(connection: Connection, worker: str, ready: bool) -> None:
@@ -207,15 +220,19 @@ def _start(connection: Connection, job: Any, members: Collection[Any], own: Any)
     return Start(claim, range(before, before + own.ranks))
 
 
+def _job_of(connection: Connection, worker: str) -> str | None:
+    return connection.scalar(select(gang_members.c.job_id).where(gang_members.c.worker == worker))
+
+
 def _locked(connection: Connection, job_id: str) -> Any:
-    query = select(jobs.c.id, jobs.c.status, jobs.c.ranks, jobs.c.worker).where(jobs.c.id == job_id)
-    return connection.execute(query.with_for_update()).first()
+    columns = (jobs.c[name] for name in ("id", "tenant", "status", "attempt", "ranks", "worker"))
+    return connection.execute(select(*columns).where(jobs.c.id == job_id).with_for_update()).first()
 
 
-def _of(job_id: str) -> Any:
-    return gang_members.c.job_id == job_id
+def _of(job_id: str, kind: str | None = None) -> ColumnElement[bool]:
+    of_job = gang_members.c.job_id == job_id
+    return of_job if kind is None else and_(of_job, gang_members.c.kind == kind)
 
 
-def _lapsed(connection: Connection, job_id: str) -> Any:
-    now, boot = lease_clock(connection)
-    return and_(_of(job_id), or_(gang_members.c.lease_until < now, gang_members.c.lease_boot != boot))
+def _expel_lapsed(connection: Connection, job_id: str) -> None:
+    connection.execute(delete(gang_members).where(_of(job_id), ~living(connection)))
