@@ -166,8 +166,19 @@ jobs = Table(
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
-Index("ix_jobs_claim_shape", jobs.c.tenant, jobs.c.shape_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 _queued = jobs.c.status == "queued"
+_unharmed = and_(_queued, jobs.c.failures == 0)  # others are claimed alone
+_class = jobs.c.device_request, jobs.c.worker_labels, jobs.c.suits_preemptible, jobs.c.ranks, jobs.c.spec_version
+_in_order = jobs.c.priority.desc(), jobs.c.id
+Index(  # what a worker can claim: see store/jobs/claim_queries.py
+    "ix_jobs_class", *_class, jobs.c.tenant, *_in_order, sqlite_where=_queued, postgresql_where=_queued
+)
+Index(
+    "ix_jobs_class_shape",
+    *(jobs.c.tenant, jobs.c.shape_key, *_class, *_in_order),
+    sqlite_where=_unharmed,
+    postgresql_where=_unharmed,
+)
 _demanded = jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key, jobs.c.failures
 Index(  # covering index of store/demand.py; claims look for no array_limit, so that SQLite does not use it for them
     "ix_jobs_demand",

@@ -95,10 +95,10 @@ def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
 
 def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
     """The ids of the jobs to claim, locked until the end of the transaction."""
-    tenants = claim_order.in_turn(connection, by, max_running)
-    heads = (claim_order.head(connection, by, tenant) for tenant in tenants)
-    head = next((head for head in heads if head is not None), None)
-    if head is None:
+    turns = claim_order.in_turn(connection, by, max_running)
+    heads = ((turn, claim_order.head(connection, turn)) for turn in turns)
+    turn, head = next(((turn, head) for turn, head in heads if head is not None), (None, None))
+    if turn is None or head is None:
         return []
     width = by.width
     if max_running:
@@ -107,11 +107,11 @@ def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[st
             return []  # another worker was faster
     width = min(width, head.array_limit)
     if head.failures == 0 and width > 1:
-        queued = claim_order.count_alike(connection, by, head, width * by.trainers)
+        queued = claim_order.count_alike(connection, turn, head, width * by.trainers)
         width = -(-queued // by.trainers)
     if head.failures or width == 1:
         return [head.id]
-    return claim_order.alike(connection, by, head, width)
+    return claim_order.alike(connection, turn, head, width)
 
 
 def _count_running(connection: Connection, tenant: str) -> int:
