@@ -82,6 +82,11 @@ def class_is_live(connection: Connection, *, preemptible: bool) -> bool:
     return connection.scalar(select(workers.c.id).where(*alive).limit(1)) is not None
 
 
+def count_live(connection: Connection) -> int:
+    """Workers with a heartbeat within the last minute."""
+    return connection.scalar(select(func.count()).where(workers.c.seen_at > ago(connection, DEAD_AFTER))) or 0
+
+
 def trainers_of_kind(connection: Connection, kind: str) -> int:
     """The trainers of all live workers whose devices are of this kind: cpu or cuda."""
     alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)

@@ -10,10 +10,13 @@ from service.spec.worker import parse_labels, subsets
 from service.store import workers
 from service.store.jobs.claim import claim_jobs
 from service.store.jobs.claim_order import Claimant
+from service.store.notifications import tell_workers
 from service.worker.claim_stats import ClaimStats
 from service.worker.lifetime import Lifetime
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from service.settings import Settings
     from service.store.engine import Database
     from service.store.jobs.claim import Claim
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LEAVES_SECONDS = 10.0  # a job that suits preemptible workers is left to them for so long, or the other way round
+SPREAD_SECONDS, MAX_SPREAD_SECONDS = 0.001, 0.05  # for each live worker, and at most
 
 
 class Claimer:
@@ -33,6 +37,10 @@ class Claimer:
         self.subsets = subsets(self.labels)
         self._lifetime = Lifetime(settings.exit_when_idle, settings.max_worker_jobs)
         self._leaves_seconds = 0.0
+        self.spread_seconds = 0.0
+        """After a notification, idle workers look into the queue at random moments of this time."""
+        self.ended = False
+        """Whether a job has ended since `tell_of_ended`."""
 
     def is_done(self, busy: bool) -> bool:
         """Whether the worker exits by itself now; `busy`: it trains, or its trainers start."""
@@ -41,11 +49,21 @@ class Claimer:
             log.info("exiting: %s", why)
         return why is not None
 
-    def look_for_other_class(self) -> None:
-        """Find out whether workers of the other class are alive, to which jobs that suit them are left."""
-        with self._database.reading() as connection:
-            others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
+    def look_for_others(self, connection: Connection) -> None:
+        """Find out how many workers are alive, and whether any of the other class, to which jobs that suit it are left.
+
+        One worker in a few begins its look while another claims, and finds nothing; the later ones see an empty queue.
+        """
+        others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
         self._leaves_seconds = LEAVES_SECONDS if others else 0.0
+        self.spread_seconds = min(SPREAD_SECONDS * workers.count_live(connection), MAX_SPREAD_SECONDS)
+
+    def tell_of_ended(self) -> None:
+        """Wake idle workers if jobs have ended of a tenant that may have been at its limit of running jobs."""
+        if self.ended and self._settings.max_running_jobs and not self._database.is_sqlite:
+            with self._database.transaction() as connection:
+                tell_workers(connection)
+        self.ended = False
 
     def claim(self, device: str, idle: int, startable: tuple[int, int]) -> list[Claim]:
         """Claim an array for one of `idle` trainers, or a job on several devices: see `GangMember.startable`."""
