@@ -116,7 +116,7 @@ class Worker:
         while end is None or time.time() < end:
             now = time.monotonic()
             if now >= renew_at:
-                look |= self._renew()
+                look |= self._renew() or end is None  # the queue is empty at the end
                 renew_at = now + RENEW_SECONDS
             if look:
                 with self.database.reading(once=True) as connection:
