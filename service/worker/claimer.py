@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from service.engine_constants import ARRAY_WIDTHS
 from service.spec.worker import parse_labels, subsets
-from service.store import workers
 from service.store.jobs.claim import claim_jobs
 from service.store.jobs.claim_order import Claimant
 from service.store.notifications import tell_workers
@@ -15,8 +14,6 @@ from service.worker.claim_stats import ClaimStats
 from service.worker.lifetime import Lifetime
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from service.settings import Settings
     from service.store.engine import Database
     from service.store.jobs.claim import Claim
@@ -49,14 +46,13 @@ class Claimer:
             log.info("exiting: %s", why)
         return why is not None
 
-    def look_for_others(self, connection: Connection) -> None:
-        """Find out how many workers are alive, and whether any of the other class, to which jobs that suit it are left.
+    def know_others(self, live: int, *, other_class: bool) -> None:
+        """How many workers are alive, and whether any is of the other class, to which jobs that suit it are left.
 
         One worker in a few begins its look while another claims, and finds nothing; the later ones see an empty queue.
         """
-        others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
-        self._leaves_seconds = LEAVES_SECONDS if others else 0.0
-        self.spread_seconds = min(SPREAD_SECONDS * workers.count_live(connection), MAX_SPREAD_SECONDS)
+        self._leaves_seconds = LEAVES_SECONDS if other_class else 0.0
+        self.spread_seconds = min(SPREAD_SECONDS * live, MAX_SPREAD_SECONDS)
 
     def tell_of_ended(self) -> None:
         """Wake idle workers if jobs have ended of a tenant that may have been at its limit of running jobs."""

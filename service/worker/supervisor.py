@@ -231,7 +231,8 @@ class Supervisor:
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
             self._gang.trainers_of_all = workers.trainers_of_kind(connection, "cpu")
-            self._claimer.look_for_others(connection)
+            other_class = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
+            self._claimer.know_others(workers.count_live(connection), other_class=other_class)
             self._look_in_queue |= has_queued(connection)  # in case a notification was missed
             self._schedule_reap(leases.seconds_left(connection))  # others may have got leases meanwhile
 
