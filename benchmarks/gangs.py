@@ -178,7 +178,7 @@ def team(server: str, count: int) -> Iterator[Database]:
 
 def trainers(database: Database) -> int:
     with database.reading() as connection:
-        return workers.capacity(connection, "cpu").trainers()
+        return workers.live(connection).trainers("cpu")
 
 
 def submit(database: Database, given: dict[str, Any]) -> str:

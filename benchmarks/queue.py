@@ -131,9 +131,9 @@ def claimer(url: str, begin: float, number: int) -> tuple[list[str], list[float]
                     return ids, seconds, time.time()
 
 
-def claim(database: Database, worker: str = "wrk_1") -> list[Claim]:
+def claim(database: Database, worker: str = "wrk_1", width: int = 16) -> list[Claim]:
     with database.transaction() as connection:
-        return claim_jobs(connection, Claimant(worker, {"cpu"}, width=16, trainers=1), seconds=1_000.0)
+        return claim_jobs(connection, Claimant(worker, {"cpu"}, width, trainers=1), seconds=1_000.0)
 
 
 def time_claims(name: str, short: str, long: str, count: int) -> None:
@@ -148,7 +148,7 @@ def time_claims(name: str, short: str, long: str, count: int) -> None:
     for turn in range(count + WARM):
         for length, database in lengths.items():
             started = time.perf_counter()
-            (taken,) = claim(database)
+            (taken,) = claim(database, width=1)
             if turn >= WARM:
                 seconds[length].append(time.perf_counter() - started)
             with database.transaction() as connection:

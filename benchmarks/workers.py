@@ -10,6 +10,7 @@ can. Ten workers are a process, each with a connection that listens; they share 
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import sys
 import threading
@@ -28,11 +29,13 @@ from service.store.engine import Database, migrate
 from service.store.jobs import attempt, leases
 from service.store.jobs.claim import claim_jobs, has_queued
 from service.store.jobs.claim_order import Claimant
+from service.store.notifications import QUEUE_CHANNEL
 from service.store.workers import WorkerInfo
+from service.worker.claimer import MAX_SPREAD_SECONDS, SPREAD_SECONDS
 from tests.databases import postgres_database, postgres_server
 
 THREADS = 10  # workers of a process
-RENEW_SECONDS, REAP_SECONDS, LISTEN_SECONDS = 5.0, 1.0, 0.1  # as supervisors do
+RENEW_SECONDS, LISTEN_SECONDS = 5.0, 0.1  # as supervisors do
 
 
 def main() -> None:
@@ -103,21 +106,18 @@ class Worker:
     claims: list[float] = field(default_factory=list)
     ended: float = 0.0
     empty: int = 0
+    spread_seconds: float = 0.05
 
     def run(self, begin: float, end: float | None) -> None:
-        changes = self.database.listen()
+        changes = self.database.listen(QUEUE_CHANNEL)
         time.sleep(max(0.0, begin - time.time()))
-        renew_at = reap_at = 0.0
+        renew_at = time.monotonic() + random.uniform(0.0, RENEW_SECONDS)
         look = True
         while end is None or time.time() < end:
             now = time.monotonic()
             if now >= renew_at:
-                self._renew()
-                renew_at, look = now + RENEW_SECONDS, True
-            if now >= reap_at:
-                with self.database.reading(once=True) as connection:
-                    leases.has_expired(connection)
-                reap_at = now + REAP_SECONDS
+                look |= self._renew() or end is None  # the queue is empty at the end
+                renew_at = now + RENEW_SECONDS
             if look:
                 with self.database.reading(once=True) as connection:
                     look = has_queued(connection)
@@ -125,17 +125,24 @@ class Worker:
                     look = self._claim()
                 elif end is None:
                     break
-            if not look:
-                look = changes.wait(LISTEN_SECONDS)
+            if look:
+                changes.rest()
+            elif look := changes.wait(LISTEN_SECONDS):
+                time.sleep(random.uniform(0.0, self.spread_seconds))
         self.ended = time.time()
         changes.close()
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """Whether a job is queued."""
         info: dict[str, Any] = {"hostname": "here", "pid": 1, "trainers": 1, "device": "cpu", "jobs": []}
         seen = WorkerInfo(id=self.id, started_at=datetime.now(UTC), seen_at=datetime.now(UTC), **info)
         with self.database.transaction(quiet=True) as connection:
             leases.renew(connection, self.id, [], 15.0)
             workers.heartbeat(connection, seen)
+        with self.database.reading() as connection:
+            self.spread_seconds = min(SPREAD_SECONDS * len(workers.live(connection)), MAX_SPREAD_SECONDS)
+            leases.seconds_left(connection)
+            return has_queued(connection)
 
     def _claim(self) -> bool:
         """Whether there was a job: a supervisor looks again when it has ended."""

@@ -134,8 +134,8 @@ class Database:
         """The database, limited to this tenant's rows."""
         return TenantDatabase(self, tenant)
 
-    def listen(self) -> ChangeListener:
-        """A listener for commits, on a connection of its own."""
+    def listen(self, channel: str = CHANNEL) -> ChangeListener:
+        """A listener on a connection of its own, on Postgres for the commits that notify this channel."""
         if self.is_sqlite:
             path = self.url.database
             return SqliteChangeListener(sqlite_module.connect(path, isolation_level=None, check_same_thread=False))
@@ -145,7 +145,7 @@ class Database:
         def connect() -> psycopg.Connection[Any]:
             return GuardedConnection.connect(*arguments, **listening)
 
-        return PostgresChangeListener(connect)
+        return PostgresChangeListener(connect, channel)
 
     def close(self) -> None:
         """Close every pooled connection."""

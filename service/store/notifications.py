@@ -1,4 +1,7 @@
-"""Change notifications: SQLite's data_version counter is polled, Postgres sends NOTIFY to listeners."""
+"""Change notifications: SQLite's data_version counter is polled, Postgres sends NOTIFY to listeners.
+
+On Postgres workers listen for queued jobs alone, others for every commit.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from multiprocessing.connection import wait as wait_for_any
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from sqlalchemy import func, select
 
 from service.store.backoff import Backoff
 
@@ -16,13 +20,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection as Pipe
 
+    from sqlalchemy import Connection
+
 log = logging.getLogger(__name__)
 
-CHANNEL = "bestepoch"
+CHANNEL = "bestepoch"  # of every commit
+QUEUE_CHANNEL = "bestepoch_queue"  # of commits that queue jobs
 POLL_SECONDS = 0.005
 DEBOUNCE_SECONDS = 0.02  # between two notifications, so that a burst of commits causes few reads
 RETRY_SECONDS = (0.1, 5.0)  # initial and maximum delay before reconnecting
 HEARTBEAT_SECONDS = 15.0  # without a notification, then the connection is tested
+
+
+def tell_workers(connection: Connection) -> None:
+    """At this transaction's commit, wake workers that listen for queued jobs."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_notify(QUEUE_CHANNEL, "")))
 
 
 class ChangeListener(ABC):
@@ -35,6 +48,9 @@ class ChangeListener(ABC):
     @abstractmethod
     def wait(self, seconds: float, pipes: Sequence[Pipe] = ()) -> bool:
         """Block for `seconds`, until a commit or until one of `pipes` is readable; whether there was a commit."""
+
+    def rest(self) -> None:  # noqa: B027
+        """Cost the server nothing until the next `poll` or `wait`, which reports a change."""
 
     @abstractmethod
     def close(self) -> None:
@@ -83,9 +99,10 @@ class PostgresChangeListener(ChangeListener):
     reconnect, which are made with exponential backoff.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection]) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], psycopg.Connection], channel: str = CHANNEL) -> None:
+        self._connect, self._channel = connect, channel
         self._connection: psycopg.Connection | None = None
+        self._resting = False
         self._debounce_until = self._heard_at = 0.0
         self._backoff = Backoff(*RETRY_SECONDS)
         self._listen()
@@ -97,8 +114,11 @@ class PostgresChangeListener(ChangeListener):
                 return False
             self._listen()
             return True
-        notified = False
+        notified = self._resting
         try:
+            if self._resting:
+                self._connection.execute(f"LISTEN {self._channel}")
+                self._resting = False
             self._connection.pgconn.consume_input()
             while self._connection.pgconn.notifies() is not None:
                 notified = True
@@ -134,10 +154,21 @@ class PostgresChangeListener(ChangeListener):
         self._debounce_until = time.monotonic() + DEBOUNCE_SECONDS
         return True
 
+    def rest(self) -> None:
+        """See `ChangeListener.rest`: each commit of anybody makes Postgres run each session that listens."""
+        if self._connection is None or self._resting:
+            return
+        try:
+            self._connection.execute("UNLISTEN *")
+            self._resting = True
+        except psycopg.Error:
+            self.close()  # the next poll reconnects
+
     def _listen(self) -> None:
         try:
             self._connection = self._connect()
-            self._connection.execute(f"LISTEN {CHANNEL}")
+            self._connection.execute(f"LISTEN {self._channel}")
+            self._resting = False
             self._heard_at = time.monotonic()
         except psycopg.Error as error:
             log.info("cannot connect for notifications yet: %s", error)

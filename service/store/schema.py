@@ -166,15 +166,16 @@ jobs = Table(
 )
 Index("ix_jobs_claim_tenant", jobs.c.status, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id)
 Index("ix_jobs_claim_alike", jobs.c.tenant, jobs.c.array_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
-Index("ix_jobs_claim_shape", jobs.c.tenant, jobs.c.shape_key, jobs.c.status, jobs.c.priority.desc(), jobs.c.id)
 _queued = jobs.c.status == "queued"
+_class = jobs.c.device_request, jobs.c.worker_labels, jobs.c.suits_preemptible, jobs.c.ranks, jobs.c.spec_version
+_claimed = *_class, jobs.c.tenant, jobs.c.priority.desc(), jobs.c.id  # what a worker can claim: jobs/claim_queries.py
+Index("ix_jobs_class", *_claimed, sqlite_where=_queued, postgresql_where=_queued)
+_alike = jobs.c.tenant, jobs.c.shape_key, *_class, jobs.c.priority.desc(), jobs.c.id
+_fresh = and_(_queued, jobs.c.failures == 0)  # others are claimed alone
+Index("ix_jobs_class_shape", *_alike, sqlite_where=_fresh, postgresql_where=_fresh)
 _demanded = jobs.c.tenant, jobs.c.device_request, jobs.c.worker_labels, jobs.c.shape_key, jobs.c.failures
-Index(  # covering index of store/demand.py; claims look for no array_limit, so that SQLite does not use it for them
-    "ix_jobs_demand",
-    *(jobs.c.status, jobs.c.array_limit, *_demanded),
-    sqlite_where=_queued,
-    postgresql_where=_queued,
-)
+_keys = jobs.c.status, jobs.c.array_limit, *_demanded  # claims look for no array_limit: SQLite does not use it for them
+Index("ix_jobs_demand", *_keys, sqlite_where=_queued, postgresql_where=_queued)  # covering index of store/demand.py
 _parallel = and_(jobs.c.ranks > 1, _queued)
 Index("ix_jobs_parallel", jobs.c.status, jobs.c.ranks, sqlite_where=_parallel, postgresql_where=_parallel)
 

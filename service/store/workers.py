@@ -82,33 +82,36 @@ def deregister(connection: Connection, worker_id: str) -> None:
     connection.execute(delete(workers).where(workers.c.id == worker_id))
 
 
-def class_is_live(connection: Connection, *, preemptible: bool) -> bool:
-    """Whether a worker of this class has sent a heartbeat within the last minute."""
-    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.preemptible == preemptible
-    return connection.scalar(select(workers.c.id).where(*alive).limit(1)) is not None
-
-
 @dataclass(frozen=True)
-class Capacity:
-    """The live workers of one kind of device."""
+class LiveWorkers:
+    """The workers that have sent a heartbeat within the last minute."""
 
-    _workers: Sequence[Row[Any, Any, Any]]
+    _rows: Sequence[Row[Any, Any, Any, Any, Any]]
 
-    def trainers(self, labels: Mapping[str, str] | None = None, spec_version: int = 0) -> int:
-        """All trainers of those that have these labels, and read specs of this version."""
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def has_class(self, *, preemptible: bool) -> bool:
+        """Whether any is of this class."""
+        return any(each.preemptible == preemptible for each in self._rows)
+
+    def trainers(self, kind: str, labels: Mapping[str, str] | None = None, spec_version: int = SPEC_VERSION) -> int:
+        """All trainers of those whose devices are of this kind (cpu or cuda), that have these labels, and read specs of
+        that version."""
         asked = (labels or {}).items()
         return sum(
             each.trainers
-            for each in self._workers
-            if asked <= each.labels.items() and each.spec_version >= spec_version
+            for each in self._rows
+            if each.device.startswith(kind) and asked <= each.labels.items() and each.spec_version >= spec_version
         )
 
 
-def capacity(connection: Connection, kind: str) -> Capacity:
-    """The live workers whose devices are of this kind: cpu or cuda."""
-    alive = workers.c.seen_at > ago(connection, DEAD_AFTER), workers.c.device.startswith(kind)
-    query = select(workers.c.trainers, workers.c.labels, workers.c.spec_version).where(*alive)
-    return Capacity(connection.execute(query).all())
+def live(connection: Connection) -> LiveWorkers:
+    """The live workers, at this moment."""
+    columns = (workers.c[name] for name in ("device", "trainers", "labels", "preemptible", "spec_version"))
+    return LiveWorkers(
+        connection.execute(select(*columns).where(workers.c.seen_at > ago(connection, DEAD_AFTER))).all()
+    )
 
 
 def find(connection: Connection) -> list[WorkerInfo]:

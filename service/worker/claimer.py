@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from service.engine_constants import ARRAY_WIDTHS
 from service.spec.worker import parse_labels, subsets
-from service.store import workers
 from service.store.jobs.claim import claim_jobs
 from service.store.jobs.claim_order import Claimant
+from service.store.notifications import tell_workers
 from service.worker.claim_stats import ClaimStats
 from service.worker.lifetime import Lifetime
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from service.store.engine import Database
     from service.store.jobs.claim import Claim
     from service.store.jobs.gangs import Start
+    from service.store.workers import LiveWorkers
 
 log = logging.getLogger(__name__)
 
 LEAVES_SECONDS = 10.0  # a job that suits preemptible workers is left to them for so long, or the other way round
+SPREAD_SECONDS, MAX_SPREAD_SECONDS = 0.001, 0.05  # for each live worker, and at most
 
 
 class Claimer:
@@ -35,6 +37,10 @@ class Claimer:
         self._lifetime = Lifetime(settings.exit_when_idle, settings.max_worker_jobs)
         self._leaves_seconds = 0.0
         self._followed = 0  # jobs on several devices that other workers have claimed
+        self.spread_seconds = 0.0
+        """After a notification, idle workers look into the queue at random moments of this time."""
+        self.ended = False
+        """Whether a job has ended since `tell_of_ended`."""
 
     @property
     def jobs_left(self) -> int | None:
@@ -48,11 +54,20 @@ class Claimer:
             log.info("exiting: %s", why)
         return why is not None
 
-    def look_for_other_class(self) -> None:
-        """Find out whether workers of the other class are alive, to which jobs that suit them are left."""
-        with self._database.reading() as connection:
-            others = workers.class_is_live(connection, preemptible=not self._settings.preemptible)
-        self._leaves_seconds = LEAVES_SECONDS if others else 0.0
+    def know(self, live: LiveWorkers) -> None:
+        """Which workers are alive: jobs that suit the other class are left to it, and idle workers look in turn.
+
+        One worker in a few begins its look while another claims, and finds nothing; the later ones see an empty queue.
+        """
+        self._leaves_seconds = LEAVES_SECONDS if live.has_class(preemptible=not self._settings.preemptible) else 0.0
+        self.spread_seconds = min(SPREAD_SECONDS * len(live), MAX_SPREAD_SECONDS)
+
+    def tell_of_ended(self) -> None:
+        """Wake idle workers if jobs have ended of a tenant that may have been at its limit of running jobs."""
+        if self.ended and self._settings.max_running_jobs and not self._database.is_sqlite:
+            with self._database.transaction() as connection:
+                tell_workers(connection)
+        self.ended = False
 
     def count(self, start: Start) -> None:
         """Count a job of a gang."""

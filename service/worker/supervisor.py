@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import random
 import socket
 import time
 from contextlib import suppress
@@ -15,13 +17,13 @@ from typing import TYPE_CHECKING
 from service import logs
 from service.domain.job import JobError
 from service.errors import SchemaMismatch, StorageError, Unavailable
-from service.spec.job import SPEC_VERSION
 from service.store import migrations, workers
 from service.store.backoff import Backoff
 from service.store.ids import new_id
 from service.store.jobs import gangs, leases
 from service.store.jobs.claim import has_queued
 from service.store.jobs.gangs import Start
+from service.store.notifications import QUEUE_CHANNEL
 from service.store.workers import WorkerInfo
 from service.worker import attempt_logs
 from service.worker.claimer import Claimer
@@ -67,7 +69,7 @@ class Supervisor:
             folder, share = self._prepared_files.path, len(configs) > 1
             configs = [replace(config, prepared_files=folder, share_rows=share) for config in configs]
         self._trainers = [start(self._context, config, self._busy) for config in configs]
-        self._changes = database.listen()
+        self._changes = database.listen(QUEUE_CHANNEL)
         self._look_in_queue = True
         self._started_at = datetime.now(UTC)
         self._renew_at = self._reap_at = 0.0
@@ -91,6 +93,7 @@ class Supervisor:
                     continue
                 try:
                     self._keep_leases()
+                    self._claimer.tell_of_ended()
                     self._claim()
                     self._back_off.reset()
                 except SchemaMismatch as mismatch:
@@ -122,16 +125,19 @@ class Supervisor:
         if now >= self._renew_at:
             self._renew()
             self._renew_at = now + self._settings.lease_seconds / 3
-            self._look_in_queue = True  # in case a notification was missed
+        self._end_stalled()
         if now >= self._reap_at:
-            self._end_stalled()
             self._reap()
-            self._reap_at = now + REAP_SECONDS
 
     def _listen(self, seconds: float) -> None:
         """Wait for a database change or a message; handle trainers' messages, and replace crashed trainers."""
         handles = {trainer.pipe: trainer for trainer in self._trainers}
-        self._look_in_queue |= self._changes.wait(seconds, list(handles))
+        if not any(trainer.free for trainer in self._trainers):
+            self._changes.rest()
+            pipes.wait(list(handles), timeout=seconds)
+        elif self._changes.wait(seconds, list(handles)):
+            pipes.wait(list(handles), timeout=random.uniform(0.0, self._claimer.spread_seconds))
+            self._look_in_queue = True
         for pipe in pipes.wait(list(handles), timeout=0):
             trainer = handles[pipe]  # type: ignore[index]
             try:
@@ -144,6 +150,7 @@ class Supervisor:
                 self._renew_at = 0.0  # publish the device soon
             elif message == DONE:
                 trainer.done()
+                self._claimer.ended = True
                 if trainer.temporary:
                     self._trainers.remove(trainer)
                     trainer.stop()
@@ -179,15 +186,14 @@ class Supervisor:
 
     def _claim(self) -> None:
         free = [trainer for trainer in self._trainers if trainer.free]
-        if self._look_in_queue or self._gang.due:
+        look, self._look_in_queue = self._look_in_queue, False
+        if look:
+            with self._database.reading(once=True) as connection:
+                look = has_queued(connection)
+        if look or self._gang.due:
             free = self._claim_as_gang(free)
-        if not free or not self._look_in_queue:
+        if not look:
             return
-        with self._database.reading(once=True) as connection:
-            if not has_queued(connection):
-                self._look_in_queue = False
-                return
-        self._look_in_queue = False
         while free:
             trainer, *free = free
             device = str(trainer.device).split(":")[0]
@@ -229,16 +235,17 @@ class Supervisor:
         self._liveness.record_answer()
         with self._database.reading() as connection:
             migrations.check(connection)  # it may have been migrated since the start
-            self._gang.trainers_of_all = workers.capacity(connection, "cpu").trainers(
-                self._claimer.labels, SPEC_VERSION
-            )
-        self._claimer.look_for_other_class()
+            self._claimer.know(live := workers.live(connection))
+            self._gang.trainers_of_all = live.trainers("cpu", self._claimer.labels)
+            self._look_in_queue |= has_queued(connection)  # in case a notification was missed
+            self._schedule_reap(leases.seconds_left(connection))  # others may have got leases meanwhile
 
     def _reap(self) -> None:
         with self._database.reading(once=True) as connection:
-            lapsed = leases.has_expired(connection)
+            left = leases.seconds_left(connection)
         self._liveness.record_answer()
-        if lapsed and self._liveness.stable:
+        self._schedule_reap(left)
+        if left is not None and left <= 0 and self._liveness.stable:
             with self._database.transaction() as connection:
                 count = leases.reap(connection)
                 if self._liveness.interrupted:  # this process was stopped: the leases may have lapsed only for that
@@ -246,6 +253,11 @@ class Supervisor:
             self._claimer.stats.lapsed_leases += count
             log.warning("requeued %d jobs whose leases had lapsed", count)
             self._look_in_queue = True
+
+    def _schedule_reap(self, left: float | None) -> None:
+        """Look for expired leases after the first one has ended, of which `left` seconds are left, if any."""
+        wait = math.inf if left is None else max(left, 0.0) + random.uniform(0.1, REAP_SECONDS)
+        self._reap_at = time.monotonic() + wait
 
     def _info(self) -> WorkerInfo:
         return WorkerInfo(

@@ -151,4 +151,4 @@ def meets(database: Database, job_id: str) -> bool:
 
 def trainers(database: Database) -> int:
     with database.reading() as connection:
-        return workers.capacity(connection, "cpu").trainers()
+        return workers.live(connection).trainers("cpu")

@@ -124,7 +124,8 @@ def test_claims_do_not_scan_the_queue(database: Database) -> None:
     assert len(statements) >= 3
     assert [step for step in plans if step.startswith("SCAN jobs")] == []
     assert any("ix_jobs_claim_tenant" in step for step in plans)
-    assert any("ix_jobs_claim_shape (tenant=? AND shape_key=? AND status=?)" in step for step in plans)
+    assert any("ix_jobs_class (device_request=? AND worker_labels=? AND" in step for step in plans)
+    assert any("ix_jobs_class_shape (tenant=? AND shape_key=? AND device_request=? AND" in step for step in plans)
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
@@ -147,8 +148,11 @@ def test_postgres_finds_tenants_and_heads_by_index(database: Database) -> None:
 
     claim(database)
 
-    (finding,) = [each for each in asked if "RECURSIVE" in each[0]]
-    with database.reading() as connection:
-        plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {finding[0]}", finding[1]).scalars())
+    reads = [(sql, values) for sql, values in asked if "jobs" in sql and sql.startswith(("SELECT", "WITH"))]
+    assert len(reads) >= 4
+    with database.transaction() as connection:
+        plans = [connection.exec_driver_sql(f"EXPLAIN {sql}", values).scalars() for sql, values in reads]
+        plan = "\n".join(line for lines in plans for line in lines)
     assert "Seq Scan on jobs" not in plan
     assert "ix_jobs_claim_tenant" in plan
+    assert "ix_jobs_class" in plan

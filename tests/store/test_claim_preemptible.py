@@ -45,5 +45,5 @@ def test_alone_a_class_of_workers_claims_all_in_order(database: Database, preemp
 def test_a_class_is_live_while_its_workers_send_heartbeats(database: Database) -> None:
     with database.transaction() as connection:
         workers.heartbeat(connection, info("wrk_1", preemptible=True))
-        assert workers.class_is_live(connection, preemptible=True)
-        assert not workers.class_is_live(connection, preemptible=False)
+        assert workers.live(connection).has_class(preemptible=True)
+        assert not workers.live(connection).has_class(preemptible=False)

@@ -76,7 +76,9 @@ def test_jobs_with_expired_leases_are_requeued_and_renewed_ones_are_not(database
     time.sleep(0.1)
 
     with database.reading() as connection:
-        assert leases.has_expired(connection)
+        left = leases.seconds_left(connection)
+        assert left is not None
+        assert left <= 0
     with database.transaction() as connection:
         assert leases.reap(connection) == 1
 
@@ -84,7 +86,9 @@ def test_jobs_with_expired_leases_are_requeued_and_renewed_ones_are_not(database
     assert job(database, lapses.id).failures == 1
     assert job(database, renewed.id).status is Status.running
     with database.reading() as connection:
-        assert not leases.has_expired(connection)
+        left = leases.seconds_left(connection)
+        assert left is not None
+        assert 10 < left <= 15
 
 
 @pytest.mark.parametrize("how", ["crash", "lapse", "release"])
@@ -116,6 +120,7 @@ def test_a_lease_of_an_earlier_boot_has_expired(database: Database, monkeypatch:
     monkeypatch.setattr("service.store.engine._boot_id", lambda: "after the reboot")
 
     with database.transaction() as connection:
+        assert leases.seconds_left(connection) == 0
         assert leases.reap(connection) == 1
 
 

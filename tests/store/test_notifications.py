@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from service.store.engine import Database
-from service.store.jobs import leases
-from service.store.notifications import ChangeListener
+from service.store.jobs import actions, leases
+from service.store.notifications import QUEUE_CHANNEL, ChangeListener
 from service.store.postgres_connection import GuardedConnection
 from tests.databases import cut_off
-from tests.store.records import claim, submit
+from tests.store.records import claim, crash, epoch, record, resume, submit
 
 postgres_only = pytest.mark.parametrize("backend", ["postgres"], indirect=True)
 
@@ -99,6 +99,44 @@ def test_a_burst_of_commits_is_debounced(database: Database, changes: ChangeList
     storm.join()
 
     assert 2 < wakes <= 210  # SQLite looks every 5 ms, Postgres tells at most every 20 ms
+
+
+@postgres_only
+def test_workers_hear_of_queued_jobs_alone(database: Database) -> None:
+    queue = database.listen(QUEUE_CHANNEL)
+    job = submit(database)
+    assert queue.wait(1.0)
+
+    (claimed,) = claim(database)
+    record(database, claimed, epoch(1))
+    assert not queue.wait(0.1)
+
+    crash(database, job.id, claimed.attempt)
+    assert queue.wait(1.0)
+    with database.transaction("default") as connection:
+        actions.pause(connection, job.id)
+    assert not queue.wait(0.1)
+    with database.transaction("default") as connection:
+        resume(connection, job.id)
+    assert queue.wait(1.0)
+    queue.close()
+
+
+@postgres_only
+def test_a_resting_listener_hears_nothing_and_reports_a_change_afterwards(database: Database) -> None:
+    changes = database.listen()
+    changes.rest()
+    listening = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+    )
+    with database.reading() as connection:
+        assert connection.scalar(listening) == 0
+
+    assert changes.wait(1.0)
+    assert not changes.wait(0.1)
+    submit(database)
+    assert changes.wait(1.0)
+    changes.close()
 
 
 @postgres_only

@@ -17,6 +17,7 @@ from service.store.engine import lease_clock
 from service.store.jobs import claim_order, events
 from service.store.jobs.attempt import Outcome, finish
 from service.store.jobs.claim_order import Claimant
+from service.store.jobs.claim_queries import KNOWN
 from service.store.jobs.events import NewEvent
 from service.store.jobs.jobs import with_next_version
 from service.store.schema import jobs
@@ -95,10 +96,10 @@ def _claim(connection: Connection, row: Row[Any]) -> Claim | None:
 
 def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
     """The ids of the jobs to claim, locked until the end of the transaction."""
-    tenants = claim_order.in_turn(connection, by, max_running)
-    heads = (claim_order.head(connection, by, tenant) for tenant in tenants)
-    head = next((head for head in heads if head is not None), None)
-    if head is None:
+    turns = claim_order.in_turn(connection, by, max_running)
+    heads = ((turn, claim_order.head(connection, turn)) for turn in turns)
+    turn, head = next(((turn, head) for turn, head in heads if head is not None), (None, None))
+    if turn is None or head is None:
         return []
     width = by.width
     if max_running:
@@ -107,11 +108,11 @@ def _pick(connection: Connection, by: Claimant, max_running: int) -> Sequence[st
             return []  # another worker was faster
     width = min(width, head.array_limit)
     if head.failures == 0 and width > 1:
-        queued = claim_order.count_alike(connection, by, head, width * by.trainers)
+        queued = claim_order.count_alike(connection, turn, head, width * by.trainers)
         width = -(-queued // by.trainers)
     if head.failures or width == 1:
         return [head.id]
-    return claim_order.alike(connection, by, head, width)
+    return claim_order.alike(connection, turn, head, width)
 
 
 def count_running(connection: Connection, tenant: str) -> int:
@@ -124,7 +125,4 @@ def count_running(connection: Connection, tenant: str) -> int:
 
 def has_queued(connection: Connection) -> bool:
     """Whether any job is queued that this version can read; takes no lock."""
-    return (
-        connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued, claim_order.KNOWN).limit(1))
-        is not None
-    )
+    return connection.scalar(select(jobs.c.id).where(jobs.c.status == Status.queued, KNOWN).limit(1)) is not None

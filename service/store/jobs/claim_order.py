@@ -1,35 +1,30 @@
-"""The order of claims: round-robin between tenants, then priority and age; similar jobs form one array."""
+"""The order of claims: round-robin between tenants, then priority and age; similar jobs form one array.
+
+Queued jobs that the same workers can claim are a class. A claim never reads past jobs of other classes: it finds the
+first job of each class that it can claim by look-ups in an index, and merges the classes of a tenant (`claim_queries`).
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import cache
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, and_, bindparam, func, literal, or_, select
-
-from service.domain.status import Status
-from service.spec.job import SPEC_VERSION
-from service.store.schema import jobs
+from service.store.jobs import claim_queries
+from service.store.jobs.claim_queries import CLASS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from sqlalchemy import CTE, Connection, Row, Select
+    from sqlalchemy import Connection, Row
 
 ALL_IDS = "k"  # greater than any job's id; ids begin with the time of submission
 UNLIMITED = 2**31 - 1  # more running jobs than any tenant has
-KNOWN = jobs.c.spec_version <= SPEC_VERSION  # newer specs stay queued for a newer worker
-CLAIMABLE = and_(
-    jobs.c.status == Status.queued,
-    KNOWN,
-    jobs.c.device_request.in_(bindparam("devices", expanding=True)),
-    jobs.c.worker_labels.in_(bindparam("labels", expanding=True)),
-    or_(jobs.c.ranks <= bindparam("ranks", value=1), jobs.c.ranks > bindparam("beyond", value=UNLIMITED)),
-    or_(jobs.c.suits_preemptible == bindparam("preemptible"), jobs.c.id < bindparam("left_until")),
-)
-_OF_TENANT = jobs.c.tenant == bindparam("tenant"), jobs.c.failures == 0
+MAX_CLASSES = 100  # of a tenant, merged by one claim: those with the first jobs. SQLite merges at most 500
+LOOKS = (64, 1_024, 16_384)
+"""At so many jobs of a class, one after the other while concurrent claims have locked them all."""
 
 
 @dataclass(frozen=True)
@@ -56,48 +51,98 @@ class Claimant:
     none. See decision 113."""
 
     @property
-    def parameters(self) -> dict[str, Any]:
-        """Which jobs it can claim: the parameters of `CLAIMABLE`."""
-        left = f"job_{time.time_ns() - int(self.leaves_seconds * 1e9):016x}" if self.leaves_seconds else ALL_IDS
-        return {
-            "devices": ["auto", *self.devices],
-            "labels": list(self.labels),
-            "ranks": self.ranks,
-            "beyond": self.beyond,
-            "preemptible": self.preemptible,
-            "left_until": left,
-        }
+    def left_until(self) -> str:
+        """Jobs that suit the other class of workers are left to those from this id on."""
+        return f"job_{time.time_ns() - int(self.leaves_seconds * 1e9):016x}" if self.leaves_seconds else ALL_IDS
 
 
-def in_turn(connection: Connection, by: Claimant, max_running: int) -> Sequence[str]:
+@dataclass(frozen=True)
+class Turn:
+    """A tenant with jobs that the claimant can claim."""
+
+    tenant: str
+    heads: Sequence[Row[Any]]
+    """The first of these jobs of each class, in the order of claims; at most `MAX_CLASSES`."""
+    classes: dict[str, Any]
+    """Which jobs are of these classes and claimable: parameters of the statements that merge them."""
+    leaves: bool
+    """Whether some are left to other workers for a while."""
+
+
+def in_turn(connection: Connection, by: Claimant, max_running: int) -> list[Turn]:
     """Tenants with a job that the claimant can claim, in the order in which they are served.
 
     Fewest running jobs first; ties go to the longest time since the last claim, then to the oldest next job.
     `max_running`: skip tenants with this many running jobs; 0: no limit.
 
-    Costs a few index look-ups per waiting tenant, regardless of the number of jobs. Uncommitted claims are not seen:
-    concurrent claims may serve the same tenant, and later claims balance that.
+    Costs a few index look-ups per tenant and class that the claimant can claim, regardless of the number of jobs and of
+    those that it cannot claim. Uncommitted claims are not seen: concurrent claims may serve the same tenant, and later
+    claims balance that.
     """
-    return connection.scalars(_turns(), {**by.parameters, "max_running": max_running or UNLIMITED}).all()
+    devices, left_until = sorted({"auto", *by.devices}), by.left_until
+    asked = {
+        **{f"devices{number}": device for number, device in enumerate(devices)},
+        **{f"labels{number}": text for number, text in enumerate(by.labels)},
+        "ranks": by.ranks,
+        "beyond": by.beyond,
+        "preemptible": by.preemptible,
+        "left_until": left_until,
+    }
+    postgres = connection.dialect.name == "postgresql"
+    rows = connection.execute(claim_queries.heads(len(devices), len(by.labels), postgres=postgres), asked)
+    turns = [_turn(tenant, list(heads), by, left_until) for tenant, heads in groupby(rows, key=attrgetter("tenant"))]
+    if len(turns) > 1 or max_running:
+        turns = _in_order(connection, turns, max_running or UNLIMITED)
+    return turns
 
 
-def head(connection: Connection, by: Claimant, tenant: str) -> Row[Any] | None:
+def _turn(tenant: str, heads: Sequence[Row[Any]], by: Claimant, left_until: str) -> Turn:
+    values: dict[str, Any] = {"tenant": tenant}
+    for number, first in enumerate(heads[:MAX_CLASSES]):
+        values |= {f"{name}{number}": getattr(first, name) for name in (*CLASS, "priority")}
+        values[f"before{number}"] = ALL_IDS if first.suits_preemptible == by.preemptible else left_until
+    return Turn(tenant, heads[:MAX_CLASSES], values, left_until != ALL_IDS)
+
+
+def _in_order(connection: Connection, turns: Sequence[Turn], max_running: int) -> list[Turn]:
+    found = connection.execute(claim_queries.served(), {"ids": [turn.heads[0].id for turn in turns]})
+    served = {row.tenant: row for row in found}
+
+    def precedence(turn: Turn) -> tuple[Any, ...]:
+        row = served[turn.tenant]
+        return row.running, row.claimed_at is not None, row.claimed_at, turn.heads[0].id
+
+    there = (turn for turn in turns if turn.tenant in served)  # unless its job has just been deleted
+    return sorted((turn for turn in there if served[turn.tenant].running < max_running), key=precedence)
+
+
+def head(connection: Connection, turn: Turn) -> Row[Any] | None:
     """The tenant's next job that the claimant can claim, locked; concurrent claims skip it."""
-    return connection.execute(_head(), {**by.parameters, "tenant": tenant}).first()
+    statement = claim_queries.first(len(turn.heads), None, leaves=turn.leaves)
+    for most in LOOKS:
+        row = connection.execute(statement, {**turn.classes, "limit": 1, "most": most}).first()
+        if row is not None:
+            return row
+    return None
 
 
-def count_alike(connection: Connection, by: Claimant, head: Row[Any], limit: int) -> int:
+def count_alike(connection: Connection, turn: Turn, head: Row[Any], limit: int) -> int:
     """How many queued jobs, `head` included, can be trained as one array with it; stops counting at `limit`."""
-    return connection.scalar(_count_alike(_key(head)), {**_array_of(by, head), "limit": limit}) or 0
+    column, key = _key(head)
+    statement = claim_queries.count(len(turn.heads), column, leaves=turn.leaves)
+    return min(connection.scalar(statement, {**turn.classes, "key": key, "most": limit}) or 0, limit)
 
 
-def alike(connection: Connection, by: Claimant, head: Row[Any], width: int) -> Sequence[str]:
+def alike(connection: Connection, turn: Turn, head: Row[Any], width: int) -> Sequence[str]:
     """The ids of the first `width` of these jobs, locked; skips jobs locked by others.
 
     They have at most `head.row_sets` row sets and fit into the smallest `array_limit` of them; others stay queued.
     """
     ids, keys, limit = list[str](), set[str](), width
-    for row in connection.execute(_alike(_key(head)), {**_array_of(by, head), "width": width}):
+    column, key = _key(head)
+    statement = claim_queries.first(len(turn.heads), column, leaves=turn.leaves)
+    asked = {**turn.classes, "key": key, "limit": width, "most": width + LOOKS[0]}
+    for row in connection.execute(statement, asked):
         known = row.array_key in keys
         if len(ids) < min(limit, row.array_limit) and (known or len(keys) < head.row_sets):
             ids.append(row.id)
@@ -106,68 +151,6 @@ def alike(connection: Connection, by: Claimant, head: Row[Any], width: int) -> S
     return ids
 
 
-def _key(head: Row[Any]) -> str:
-    """The column that similar jobs share; jobs that an older version submitted share their rows too."""
-    return "array_key" if head.shape_key is None else "shape_key"
-
-
-def _array_of(by: Claimant, head: Row[Any]) -> dict[str, Any]:
-    key = head.array_key if head.shape_key is None else head.shape_key
-    return {**by.parameters, "tenant": head.tenant, "key": key}
-
-
-# Cached statements: building one takes longer than running it.
-
-
-@cache
-def _head() -> Select[Any]:
-    first = select(
-        *(jobs.c[name] for name in ("id", "tenant", "array_key", "shape_key", "row_sets", "array_limit", "failures"))
-    )
-    return _first(first.where(CLAIMABLE, jobs.c.tenant == bindparam("tenant"))).with_for_update(skip_locked=True)
-
-
-@cache
-def _count_alike(key: str) -> Select[Any]:
-    some = (
-        select(literal(1))
-        .where(CLAIMABLE, *_OF_TENANT, jobs.c[key] == bindparam("key"))
-        .limit(bindparam("limit", type_=Integer))
-    )
-    return select(func.count()).select_from(some.subquery())
-
-
-@cache
-def _alike(key: str) -> Select[Any]:
-    alike = CLAIMABLE, *_OF_TENANT, jobs.c[key] == bindparam("key")
-    ordered = (
-        select(jobs.c.id, jobs.c.array_key, jobs.c.array_limit)
-        .where(*alike)
-        .order_by(jobs.c.priority.desc(), jobs.c.id)
-    )
-    return ordered.limit(bindparam("width", type_=Integer)).with_for_update(skip_locked=True)
-
-
-@cache
-def _turns() -> Select[Any]:
-    waiting = _waiting()
-    mine = jobs.c.tenant == waiting.c.tenant
-    running = select(func.count()).where(mine, jobs.c.status == Status.running).scalar_subquery()
-    claimed_at = select(func.max(jobs.c.started_at)).where(mine).scalar_subquery()
-    next_one = _first(select(jobs.c.id).where(mine, CLAIMABLE)).scalar_subquery()
-    query = select(waiting.c.tenant, next_one.label("head"), running.label("running"), claimed_at.label("claimed_at"))
-    found = query.where(waiting.c.tenant.is_not(None)).subquery()
-    turns = select(found.c.tenant).where(found.c.head.is_not(None), found.c.running < bindparam("max_running"))
-    return turns.order_by(found.c.running, found.c.claimed_at.nulls_first(), found.c.head)
-
-
-def _first(query: Select[Any]) -> Select[Any]:
-    return query.order_by(jobs.c.priority.desc(), jobs.c.id).limit(1)
-
-
-def _waiting() -> CTE:
-    """Tenants with queued jobs, then a NULL: a loose index scan, as Postgres and SQLite have no skip scan."""
-    queued = jobs.c.status == Status.queued
-    waiting = select(func.min(jobs.c.tenant).label("tenant")).where(queued).cte("waiting", recursive=True)
-    following = select(func.min(jobs.c.tenant)).where(queued, jobs.c.tenant > waiting.c.tenant).scalar_subquery()
-    return waiting.union_all(select(following).where(waiting.c.tenant.is_not(None)))
+def _key(head: Row[Any]) -> tuple[str, str]:
+    """The column that similar jobs share, and its value; jobs that an older version submitted share their rows too."""
+    return ("array_key", head.array_key) if head.shape_key is None else ("shape_key", head.shape_key)

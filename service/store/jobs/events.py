@@ -12,6 +12,7 @@ from sqlalchemy import func, insert, select
 from service.domain.event import Event, EventKind
 from service.domain.job import JobError
 from service.domain.status import ErrorCode, Status, StopReason
+from service.store.notifications import tell_workers
 from service.store.schema import events, jobs
 from service.store.tenancy import in_tenant
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 CHUNK = 1_000  # events in one statement
+QUEUES = {EventKind.queued, EventKind.retried, EventKind.released, EventKind.revived, EventKind.promoted}
 _COLUMNS = [events.c[name] for name in Event.model_fields if name != "object"]
 
 
@@ -44,9 +46,14 @@ def append_first(connection: Connection, new_jobs: Sequence[tuple[str, str, str]
 
 
 def append(connection: Connection, new: Sequence[NewEvent]) -> None:
-    """Append to the logs of jobs that this transaction has changed: their row locks make the numbering safe."""
+    """Append to the logs of jobs that this transaction has changed: their row locks make the numbering safe.
+
+    Tells workers of jobs that are queued again.
+    """
     for start in range(0, len(new), CHUNK):
         _append(connection, new[start : start + CHUNK])
+    if any(event.kind in QUEUES for event in new):
+        tell_workers(connection)
 
 
 def _append(connection: Connection, new: Sequence[NewEvent]) -> None:

@@ -15,7 +15,7 @@ from service.store.engine import lease_clock
 from service.store.jobs.claim_order import UNLIMITED
 from service.store.schema import jobs
 from service.store.worker_tables import gang_members
-from service.store.workers import capacity
+from service.store.workers import live
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Subquery
@@ -79,11 +79,11 @@ def _fitting(connection: Connection, by: Member) -> list[Shape]:
     found = connection.execute(select(*_shape(jobs).clauses).where(*WAITING, suited).distinct()).all()
     if not found:
         return []
-    live = capacity(connection, by.kind)
+    workers = live(connection)
     return [
         (device, labels, version, ranks)
         for device, labels, version, ranks in found
-        if ranks <= live.trainers(parse_labels(labels), version)
+        if ranks <= workers.trainers(by.kind, parse_labels(labels), version)
     ]
 
 

@@ -23,6 +23,7 @@ from service.store.jobs import events, resolutions
 from service.store.jobs.job_filter import ALL_JOBS, JobFilter
 from service.store.maintenance import garbage
 from service.store.maintenance.artifact_refs import files_of, referenced
+from service.store.notifications import tell_workers
 from service.store.schema import NO_TENANT, STAGED, checkpoints, jobs
 from service.store.tenancy import CachedSelect, in_tenant, tenant_of
 
@@ -94,6 +95,7 @@ def add(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert new jobs, made by `new_row`, into the queue."""
     connection.execute(insert(jobs), resolutions.stored(connection, rows))
     events.append_first(connection, [(row["id"], row["tenant"], _first_message(row.get("forked"))) for row in rows])
+    tell_workers(connection)
 
 
 def stage(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -116,6 +118,7 @@ def publish_staged(connection: Connection, job_ids: Sequence[str], tenant: str, 
         these = and_(jobs.c.id.in_(job_ids[start : start + CHUNK]), jobs.c.tenant == NO_TENANT, jobs.c.status == STAGED)
         if connection.execute(update(jobs).where(these).values(values)).rowcount < len(job_ids[start : start + CHUNK]):
             raise Unavailable("the jobs took too long to store; try again")
+    tell_workers(connection)
 
 
 def discard_staged(connection: Connection, job_ids: Sequence[str]) -> None:

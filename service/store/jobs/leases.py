@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, literal, null, or_, select, update
+from sqlalchemy import and_, case, func, literal, null, or_, select, update
 
 from service.domain.event import EventKind
 from service.domain.job import JobError
@@ -34,9 +34,12 @@ def renew(connection: Connection, worker: str, job_ids: Collection[str], seconds
     connection.execute(update(jobs).where(jobs.c.id.in_(locked)).values(lease_until=now + seconds, lease_boot=boot))
 
 
-def has_expired(connection: Connection) -> bool:
-    """Whether any lease has expired; takes no lock."""
-    return connection.scalar(select(jobs.c.id).where(_expired(connection)).limit(1)) is not None
+def seconds_left(connection: Connection) -> float | None:
+    """Seconds until the first lease expires, none or less if one has; None: no job runs. Takes no lock."""
+    now, boot = lease_clock(connection)
+    left = case((jobs.c.lease_boot != boot, 0.0), else_=jobs.c.lease_until - now)
+    found: float | None = connection.scalar(select(func.min(left)).where(jobs.c.status == Status.running))
+    return found
 
 
 def reap(connection: Connection) -> int:
