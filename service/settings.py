@@ -6,6 +6,8 @@ import ipaddress
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -266,12 +268,25 @@ def _is_loopback(host: str) -> bool:
 
 
 def memory_bytes() -> int:
-    """Memory of this machine, or the limit of its control group."""
-    there_is = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(there_is, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no control group, or one without a limit
-        return there_is
+    """Memory of this machine, or the limit of this process's control group."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in _memory_limits():
+        with suppress(OSError, ValueError):  # no control group, or one without a limit
+            found.append(int(file.read_text()))
+    return min(found)
+
+
+def _memory_limits() -> Iterator[Path]:
+    """The files that may have the limit: of the control group that a container sees as the root, and of its own one."""
+    groups = [("", "/"), ("memory", "/")]
+    with suppress(OSError):
+        listed = Path("/proc/self/cgroup").read_text().splitlines()  # such as 4:memory:/user.slice
+        groups += [(own[0], own[2]) for line in listed if (own := line.partition(":")[2].partition(":"))]
+    for controllers, path in groups:
+        if not controllers:
+            yield Path(f"/sys/fs/cgroup{path}/memory.max")
+        elif "memory" in controllers.split(","):
+            yield Path(f"/sys/fs/cgroup/memory{path}/memory.limit_in_bytes")
 
 
 def free_port(host: str) -> int:

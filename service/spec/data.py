@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import FailFast, Field, StringConstraints, Tag, field_validator, model_validator
+from pydantic import Discriminator, FailFast, Field, StringConstraints, Tag, field_validator, model_validator
 
 from service.spec.base import Bool, ColumnName, Float, Int, Seed, Strict, kind_or
 from service.spec.capped_errors import CapErrors
@@ -29,6 +29,12 @@ class Streaming(Strict):
     """Rows of a window, rounded down to whole blocks; a larger one shuffles better. Null: as many as take 128 MiB."""
 
 
+def _streaming_kind(value: object) -> str | None:
+    if isinstance(value, (dict, Streaming)):
+        return "window"
+    return "mode" if value in ("auto", "off") else None
+
+
 class DatasetData(Strict):
     """Rows of an uploaded data set."""
 
@@ -43,7 +49,14 @@ class DatasetData(Strict):
     weight: ColumnName | None = None
     """A column of sample weights for training: numbers of 0 and more, relative to each other. It is no feature unless
     `features` names it; validation and test rows are not weighted."""
-    streaming: Streaming | Literal["auto", "off"] = "auto"
+    streaming: Annotated[
+        Annotated[Streaming, Tag("window")] | Annotated[Literal["auto", "off"], Tag("mode")],
+        Discriminator(
+            _streaming_kind,
+            custom_error_type="streaming",
+            custom_error_message='Input should be "auto", "off" or an object such as {"window_rows": 100000}',
+        ),
+    ] = "auto"
     """Whether training reads rows from disk instead of memory; `off`: never. `auto` does so if the rows do not fit into
     the memory of a job, which is decided when the job is submitted."""
 

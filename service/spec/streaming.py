@@ -65,9 +65,13 @@ def _streamed(job: Resolved, data: DatasetData, why: str) -> Resolved:
     found = _with(job, data, Streaming(window_rows=rows))
     message = (
         f"rows are streamed from disk, because {why}: each epoch shuffles blocks of {BLOCK_ROWS} rows, and then the"
-        f" rows of windows of {rows:,}; a worker needs {found.row_set_bytes / 2**30:,.1f} GiB of free disk"
+        f" rows of windows of {rows:,}; a worker needs {_size(found.row_set_bytes)} of free disk"
     )
     return replace(found, warnings=(*found.warnings, SpecWarning(code=ROWS_STREAMED, message=message, pointer=POINTER)))
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**30:,.1f} GiB" if number >= 2**30 else f"{max(1, number // 2**20):,} MiB"
 
 
 def _with(job: Resolved, data: DatasetData, streaming: Streaming | str) -> Resolved:

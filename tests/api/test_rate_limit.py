@@ -180,5 +180,13 @@ def test_a_limit_of_time_and_epochs_is_written_into_the_spec_or_refused(
 def test_a_control_groups_memory_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda _: "1000000\n")
     assert memory_bytes() == 1_000_000
+    files = {
+        "/proc/self/cgroup": "4:cpu,memory:/job\n0::/own\n",
+        "/sys/fs/cgroup/memory/job/memory.limit_in_bytes": "9",
+    }
+    monkeypatch.setattr(Path, "read_text", lambda path: files.get(str(path), "max"))
+    assert memory_bytes() == 9
+    monkeypatch.setattr(Path, "read_text", lambda path: files.get(str(path), "7" if "own/" in str(path) else "max"))
+    assert memory_bytes() == 7
     monkeypatch.setattr(Path, "read_text", lambda _: "max\n")
     assert memory_bytes() > 10**8

@@ -63,6 +63,14 @@ def test_rows_that_do_not_fit_into_memory_are_streamed_in_windows_of_128_mib() -
     )
 
 
+def test_the_free_disk_of_a_small_table_is_said_in_mebibytes() -> None:
+    small = LARGE.model_copy(update={"rows": 20_000})
+
+    (warning,) = [each for each in asked({}, table=small).warnings if each.code == "rows_streamed"]
+
+    assert warning.message.endswith("a worker needs 9 MiB of free disk")
+
+
 def test_what_was_decided_gives_the_same_job_on_any_server() -> None:
     first = asked()
     again = resolve(first.spec, LARGE, limits(2**40))
@@ -127,6 +135,9 @@ def test_streamed_jobs_wait_for_workers_that_know_them_and_train_only_with_each_
 
 
 @pytest.mark.parametrize("wrong", [{"window_rows": 100}, {"rows": 5}, True, "always", {"window_rows": "many"}])
-def test_other_values_are_refused(wrong: Any) -> None:
-    with pytest.raises(ValidationError):
+def test_other_values_are_refused_with_one_reason(wrong: Any) -> None:
+    with pytest.raises(ValidationError) as refused:
         asked(wrong)
+
+    (error,) = refused.value.errors()
+    assert ("auto" in error["msg"]) is not isinstance(wrong, dict)
