@@ -162,6 +162,7 @@ def _state(
         readiness_check=SingleFlight(),
         parse_slots=CapacityLimiter(PARSE_SLOTS),
         ingest_slots=limiter("ingest"),
+        store_slots=limiter("store"),
         predict_slots=limiter("predict"),
         export_slots=limiter("export"),
         preview_slots=limiter("preview"),

@@ -147,6 +147,7 @@ class AppState:
     parse_slots: CapacityLimiter  # threads for large JSON bodies, apart from those that answer short requests
     # Slots for long work, each kind in threads apart from those that answer short requests. See decision 43.
     ingest_slots: FairLimiter
+    store_slots: FairLimiter
     predict_slots: FairLimiter
     export_slots: FairLimiter
     preview_slots: FairLimiter

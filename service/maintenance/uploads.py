@@ -1,18 +1,21 @@
-"""Deletes uploads in parts that have expired, and parts that belong to no upload."""
+"""Deletes uploads in parts that have expired, parts that belong to no upload, and parts of a wrong size."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
+from service.domain.upload import part_number
 from service.store import uploads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from threading import Event
 
-    from service.artifacts import Artifacts
+    from service.artifacts import Artifacts, File
+    from service.domain.upload import Upload
     from service.store.engine import Database
 
 log = logging.getLogger(__name__)
@@ -21,19 +24,37 @@ PARTS = 500  # looked up in one statement
 
 
 def collect_uploads(database: Database, artifacts: Artifacts, stop: Event) -> int:
-    """Delete expired uploads, then parts without an upload; returns the number of parts. Raises as Artifacts do.
-
-    The row of an upload is older than its first part, so that a part without one is garbage at once: its client has
-    the file, and no backup needs it.
-    """
+    """Delete expired uploads, then parts that are not needed; returns the number of parts. Raises as Artifacts do."""
     with database.transaction() as connection:
         expired = uploads.remove_expired(connection, datetime.now(UTC))
     if expired:
         log.info("deleted %d uploads that have expired", expired)
+    return collect_parts(database, artifacts, stop)
+
+
+def collect_parts(database: Database, artifacts: Artifacts, stop: Event) -> int:
+    """Delete parts without an upload, or with another size than theirs; returns their number.
+
+    The row of an upload is older than its first part, so that a part without one is garbage at once: its client has
+    the file, and no backup needs it. A presigned URL takes a body of any size. Raises as Artifacts do.
+    """
     deleted, parts = 0, artifacts.parts()
     while (page := list(islice(parts, PARTS))) and not stop.is_set():
-        owners = {file.key: file.key.split("/")[1] for file in page}
         with database.reading() as connection:
-            needed = uploads.incomplete(connection, set(owners.values()))
-        deleted += sum(artifacts.delete(key) for key, owner in owners.items() if owner not in needed)
+            needed = uploads.incomplete(connection, {_owner(file) for file in page})
+        for owner, files in groupby(page, _owner):
+            deleted += sum(artifacts.delete(file.key) for file in _unneeded(needed.get(owner), files))
     return deleted
+
+
+def _owner(part: File) -> str:
+    return part.key.split("/")[1]
+
+
+def _unneeded(upload: Upload | None, parts: Iterator[File]) -> Iterator[File]:
+    sizes = {} if upload is None else upload.part_sizes
+    for part in parts:
+        if (expected := sizes.get(part_number(part.key))) != part.size_bytes:
+            if upload is not None:
+                log.warning("deleting %s, which has %d bytes instead of %s", part.key, part.size_bytes, expected)
+            yield part

@@ -88,10 +88,10 @@ def remove_expired(connection: Connection, now: datetime) -> int:
     ).rowcount
 
 
-def incomplete(connection: Connection, upload_ids: Collection[str]) -> set[str]:
-    """Those of these uploads that exist and are not complete, whose parts are needed."""
-    query = select(uploads.c.id).where(uploads.c.id.in_(list(upload_ids)), uploads.c.dataset_id.is_(None))
-    return set(connection.scalars(query.where(in_tenant(connection, uploads))))
+def incomplete(connection: Connection, upload_ids: Collection[str]) -> dict[str, Upload]:
+    """Those of these uploads that exist and are not complete, whose parts are needed, by id."""
+    query = select(*_COLUMNS).where(uploads.c.id.in_(list(upload_ids)), uploads.c.dataset_id.is_(None))
+    return {row.id: _upload(row) for row in connection.execute(query.where(in_tenant(connection, uploads)))}
 
 
 def _upload(row: Row[Any]) -> Upload:
