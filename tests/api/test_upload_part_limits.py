@@ -26,7 +26,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def limited(settings: Settings) -> Settings:
-    changed = {"max_tenant_bytes": 1_000_000, "upload_part_bytes": PART}
+    changed = {"max_tenant_bytes": 1_000_000, "max_upload_bytes": 1_000_000, "upload_part_bytes": PART}
     return Settings.model_validate({**settings.model_dump(), **changed})
 
 
