@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from itertools import groupby, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from service.domain.upload import part_number
 from service.store import uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from threading import Event
 
-    from service.artifacts import Artifacts, File
-    from service.domain.upload import Upload
+    from service.artifacts import Artifacts
     from service.store.engine import Database
 
 log = logging.getLogger(__name__)
@@ -41,20 +38,11 @@ def collect_parts(database: Database, artifacts: Artifacts, stop: Event) -> int:
     deleted, parts = 0, artifacts.parts()
     while (page := list(islice(parts, PARTS))) and not stop.is_set():
         with database.reading() as connection:
-            needed = uploads.incomplete(connection, {_owner(file) for file in page})
-        for owner, files in groupby(page, _owner):
-            deleted += sum(artifacts.delete(file.key) for file in _unneeded(needed.get(owner), files))
+            needed = uploads.needed_parts(connection, {file.key.split("/")[1] for file in page})
+        for file in page:
+            expected = needed.get(file.key)
+            if expected not in (None, file.size_bytes):
+                log.warning("deleting %s, which has %d bytes instead of %d", file.key, file.size_bytes, expected)
+            if expected != file.size_bytes:
+                deleted += artifacts.delete(file.key)
     return deleted
-
-
-def _owner(part: File) -> str:
-    return part.key.split("/")[1]
-
-
-def _unneeded(upload: Upload | None, parts: Iterator[File]) -> Iterator[File]:
-    sizes = {} if upload is None else upload.part_sizes
-    for part in parts:
-        if (expected := sizes.get(part_number(part.key))) != part.size_bytes:
-            if upload is not None:
-                log.warning("deleting %s, which has %d bytes instead of %s", part.key, part.size_bytes, expected)
-            yield part
