@@ -1,4 +1,4 @@
-"""Parts of uploads that are sent at once: their bodies count against the quota, and storing them has slots."""
+"""Upload parts that are sent at once: their bodies count against the quota, and storing them has slots."""
 
 from __future__ import annotations
 

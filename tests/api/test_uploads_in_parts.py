@@ -176,11 +176,11 @@ def test_a_part_that_is_replaced_before_it_is_joined_is_no_part_of_the_file(
     monkeypatch.setattr(artifacts, "meddle", replace_second)
     refused = client.post(f"{ROOT}/{upload['id']}/complete")
     monkeypatch.undo()
-    mended = send(client, upload, 2)
+    sent_again = send(client, upload, 2)
 
     assert (refused.status_code, joined[2:]) == (409, [])  # the third part was not read
     assert refused.json()["detail"].startswith("part 2 of the upload was deleted or replaced meanwhile")
-    assert mended == [204]
+    assert sent_again == [204]
     assert client.post(f"{ROOT}/{upload['id']}/complete").json()["rows"] == 20_000
 
 
