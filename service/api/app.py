@@ -166,6 +166,7 @@ def _state(
         parse_slots=CapacityLimiter(PARSE_SLOTS),
         ingest_slots=limiter("ingest"),
         fetch_slots=limiter("fetch"),
+        store_slots=limiter("store"),
         predict_slots=limiter("predict"),
         export_slots=limiter("export"),
         preview_slots=limiter("preview"),

@@ -148,6 +148,7 @@ class AppState:
     # Slots for long work, each kind in threads apart from those that answer short requests. See decision 43.
     ingest_slots: FairLimiter
     fetch_slots: FairLimiter
+    store_slots: FairLimiter
     predict_slots: FairLimiter
     export_slots: FairLimiter
     preview_slots: FairLimiter

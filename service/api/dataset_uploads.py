@@ -26,10 +26,18 @@ def find(context: RequestContext, upload_id: str) -> Upload:
 
 
 def received_parts(context: RequestContext, upload: Upload) -> set[int]:
-    """Numbers of the parts that are stored with the right size."""
-    sizes = upload.part_sizes
-    found = {part_number(file.key): file.size_bytes for file in context.state.artifacts.parts(upload.id)}
-    return {number for number, size in found.items() if sizes.get(number) == size}
+    """Numbers of the parts that are stored with the right size; those of a wrong size are deleted.
+
+    A presigned URL cannot limit what is put there, and only the bytes that were announced count against the quota.
+    """
+    artifacts, sizes, right = context.state.artifacts, upload.part_sizes, set()
+    for file in list(artifacts.parts(upload.id)):
+        number = part_number(file.key)
+        if sizes.get(number) == file.size_bytes:
+            right.add(number)
+        else:
+            artifacts.delete(file.key)
+    return right
 
 
 def complete(context: RequestContext, upload_id: str) -> tuple[Dataset, bool]:
@@ -37,25 +45,38 @@ def complete(context: RequestContext, upload_id: str) -> tuple[Dataset, bool]:
 
     Raises NotFound, Conflict while parts are missing, InvalidData, TooLarge, QuotaExceeded, StorageError.
     """
-    upload = find(context, upload_id)
-    if upload.dataset_id is not None:
-        with context.database.reading() as connection:
-            return datasets.get(connection, upload.dataset_id), False
+    upload, known = _completed(context, upload_id)
+    if known is not None:
+        return known, False
+    try:
+        return _complete(context, upload)
+    except Conflict:
+        _, known = _completed(context, upload_id)
+        if known is None:
+            raise
+        return known, False  # a concurrent request has made it, and deleted the parts
+
+
+def _completed(context: RequestContext, upload_id: str) -> tuple[Upload, Dataset | None]:
+    """(the upload, its data set or None while it is not complete)."""
+    with context.database.reading() as connection:
+        upload = uploads.get(connection, upload_id)
+        return upload, None if upload.dataset_id is None else datasets.get(connection, upload.dataset_id)
+
+
+def _complete(context: RequestContext, upload: Upload) -> tuple[Dataset, bool]:
     if missing := sorted(upload.part_sizes.keys() - received_parts(context, upload)):
         raise Conflict(_missing(missing))
     with context.state.artifacts.scratch() as folder:
         place = folder / "source"
-        try:
-            sha256 = _join(context, upload, place)
-        except FileNotFoundError:
-            return _completed_meanwhile(context, upload_id)
+        sha256 = _join(context, upload, place)
         if upload.sha256 not in (None, sha256):
             raise InvalidData(f"the SHA-256 of the parts together is {sha256}, not {upload.sha256}")
         canonical = uploads.canonical(upload.options)
         source = Source({place.name: place}, sha256, upload.size_bytes, upload.options, canonical, upload.name)
         dataset, created = store(context, folder, source, upload)
     with context.database.transaction() as connection:
-        uploads.complete(connection, upload_id, dataset.id)
+        uploads.complete(connection, upload.id, dataset.id)
     delete_parts(context, upload)
     return dataset, created
 
@@ -65,30 +86,33 @@ def _missing(numbers: list[int]) -> str:
     return f"part{'' if len(numbers) == 1 else 's'} {listed} of the upload must be sent first"
 
 
-def _completed_meanwhile(context: RequestContext, upload_id: str) -> tuple[Dataset, bool]:
-    """The data set that a concurrent request has made; raises Conflict if parts were deleted for another reason."""
-    upload = find(context, upload_id)
-    if upload.dataset_id is None:
-        raise Conflict("a part of the upload is missing: read the upload, and send it again")
-    with context.database.reading() as connection:
-        return datasets.get(connection, upload.dataset_id), False
-
-
 def _join(context: RequestContext, upload: Upload, target: Path) -> str:
-    """Write the parts one after another to `target`; returns the SHA-256. Raises FileNotFoundError."""
+    """Write the parts one after another to `target`; returns the SHA-256 of what was written.
+
+    Raises Conflict if a part has not the bytes that it should have: no more than those are written.
+    """
     digest, cancellation = hashlib.sha256(), current()
     try:
         with target.open("wb") as file:
-            for number in upload.part_sizes:
+            for number, left in upload.part_sizes.items():
                 for chunk in context.state.artifacts.chunks(upload.key(number)):
                     cancellation.check()
+                    left -= len(chunk)
+                    if left < 0:
+                        break
                     digest.update(chunk)
                     file.write(chunk)
+                if left:
+                    raise Conflict(_changed(number))
     except FileNotFoundError:
-        raise
+        raise Conflict(_changed(number)) from None
     except OSError as error:
         raise StorageError(f"the parts of the upload could not be joined: {error.strerror or error}") from error
     return digest.hexdigest()
+
+
+def _changed(number: int) -> str:
+    return f"part {number} of the upload was deleted or replaced meanwhile: read the upload, and send it again"
 
 
 def delete_parts(context: RequestContext, upload: Upload) -> None:

@@ -55,6 +55,7 @@ class StorageQuota:
         self._cache: dict[str, _CachedUsage] = {}
         self._uploading: Counter[str] = Counter()
         self.uploading_elsewhere: Mapping[str, int] = {}
+        self._counting = threading.Lock()  # of what is cached and of unfinished uploads; held for no statement
         self._reading: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def read(self, database: TenantDatabase, tenant: str) -> Usage:
@@ -76,19 +77,26 @@ class StorageQuota:
             return
         asked = time.monotonic()
         known = self._cache.get(tenant)
-        if known is None or asked > known.expires_at or self._exceeds(known, tenant, more, beside):
-            with self._reading[tenant]:  # concurrent callers share the result
-                if (known := self._cache.get(tenant)) is None or known.read_at < asked:
-                    self.read(database, tenant)
-                    known = self._cache[tenant]
-            if self._exceeds(known, tenant, more, beside):
-                raise QuotaExceeded(self._message(known, tenant, more))
-        known.total += more
+        if known is not None and asked <= known.expires_at and self._grants(known, tenant, more, beside):
+            return
+        with self._reading[tenant]:  # concurrent callers share the result
+            if (known := self._cache.get(tenant)) is None or known.read_at < asked:
+                self.read(database, tenant)
+                known = self._cache[tenant]
+        if not self._grants(known, tenant, more, beside):
+            raise QuotaExceeded(self._message(known, tenant, more))
 
-    def seems_full(self, tenant: str) -> bool:
+    def _grants(self, known: _CachedUsage, tenant: str, more: int, beside: Reserved | None) -> bool:
+        """Whether `more` bytes fit; then they are counted."""
+        with self._counting:
+            fits = not self._exceeds(known, tenant, more, beside)
+            known.total += more if fits else 0
+        return fits
+
+    def seems_full(self, tenant: str, beside: Reserved | None = None) -> bool:
         """Whether the cached usage exceeds the limit, or there is none: then call `check`."""
         known = self._cache.get(tenant)
-        return bool(self._limit) and (known is None or self._exceeds(known, tenant, 0, None))
+        return bool(self._limit) and (known is None or self._exceeds(known, tenant, 0, beside))
 
     def uploading(self, tenant: str) -> int:
         """Bytes of the tenant's unfinished uploads, at all processes."""
@@ -96,13 +104,26 @@ class StorageQuota:
 
     @property
     def own_uploads(self) -> Mapping[str, int]:
-        """Bytes of unfinished uploads at this process, of each tenant."""
-        return self._uploading
+        """Bytes of unfinished uploads at this process, of each tenant, at this moment."""
+        with self._counting:
+            return dict(self._uploading)
+
+    def count_uploading(self, tenant: str, more: int) -> None:
+        """Count so many more bytes of unfinished uploads at this process, or fewer if negative."""
+        with self._counting:
+            self._uploading[tenant] += more
+            if not self._uploading[tenant]:
+                del self._uploading[tenant]
 
     @contextmanager
-    def upload(self, database: TenantDatabase, tenant: str) -> Iterator[UploadReservation]:
-        """Reserve disk space for an upload or its response until the context ends."""
-        reservation = UploadReservation(self, database, tenant, self._uploading)
+    def upload(
+        self, database: TenantDatabase, tenant: str, beside: Reserved | None = None
+    ) -> Iterator[UploadReservation]:
+        """Reserve disk space for an upload or its response until the context ends.
+
+        `beside`: what is counted already for these bytes.
+        """
+        reservation = UploadReservation(self, database, tenant, beside)
         try:
             yield reservation
         finally:
@@ -122,17 +143,16 @@ class StorageQuota:
 class UploadReservation:
     """The bytes of one unfinished upload, counted against the quota."""
 
-    def __init__(self, quota: StorageQuota, database: TenantDatabase, tenant: str, uploading: Counter[str]) -> None:
-        self._quota, self._database, self._tenant = quota, database, tenant
-        self._uploading = uploading
+    def __init__(
+        self, quota: StorageQuota, database: TenantDatabase, tenant: str, beside: Reserved | None = None
+    ) -> None:
+        self._quota, self._database, self._tenant, self._beside = quota, database, tenant, beside
         self.size_bytes = 0
 
     def resize(self, size_bytes: int) -> None:
-        """Set the number of reserved bytes."""
-        self._uploading[self._tenant] += size_bytes - self.size_bytes
+        """Set the number of reserved bytes. One thread at a time."""
+        self._quota.count_uploading(self._tenant, size_bytes - self.size_bytes)
         self.size_bytes = size_bytes
-        if not self._uploading[self._tenant]:
-            del self._uploading[self._tenant]
 
     def watch(self, request: Request) -> Request:
         """The request with its body counted as it is received; reading raises QuotaExceeded when it no longer fits."""
@@ -140,9 +160,9 @@ class UploadReservation:
         async def receive() -> Message:
             part = await request.receive()
             self.resize(self.size_bytes + len(part.get("body", b"")))
-            if self._quota.seems_full(self._tenant):
+            if self._quota.seems_full(self._tenant, self._beside):
                 try:
-                    await run_in_threadpool(self._quota.check, self._database, self._tenant)
+                    await run_in_threadpool(self._quota.check, self._database, self._tenant, 0, self._beside)
                 except QuotaExceeded:
                     self.resize(0)  # release at once, or the tenant's other uploads would be refused too
                     raise

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SLOTS: Mapping[str, tuple[int, int]] = {
     "ingest": (3, 2),  # each starts a process that reads a file
     "fetch": (4, 3),  # each starts a process that waits for another server
+    "store": (4, 3),  # a part of an upload, to the artifact store: 16 MiB of memory
     "predict": (16, 12),  # they share one helper process
     "export": (2, 1),  # each starts a process with torch
     "preview": (4, 3),  # each starts a process that reads some rows

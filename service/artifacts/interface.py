@@ -127,7 +127,10 @@ class Artifacts(ABC):
 
     @abstractmethod
     def chunks(self, key: str) -> Iterator[bytes]:
-        """The stored bytes, piece by piece, without the cache. Raises FileNotFoundError, OSError, Unavailable."""
+        """The stored bytes, piece by piece, without the cache.
+
+        All are of one file: FileNotFoundError if it is deleted or replaced meanwhile. Raises OSError, Unavailable.
+        """
 
     @abstractmethod
     def check(self) -> None:

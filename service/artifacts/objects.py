@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import mmap
 import time
 from datetime import timedelta
 from functools import partial
 from typing import IO, TYPE_CHECKING, Literal
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from service.artifacts.hashing import sha256_of
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PART_BYTES = 16 * 1024**2  # of a multipart upload; a file up to this size is one conditional request
+PART_BYTES = 16 * 1024**2  # of a multipart upload of bytes in memory; a file up to this size is one conditional request
 PARTS_AT_ONCE = 4
+# A file is read part by part: those that are sent, and the next one, are in memory. S3 accepts no smaller parts.
+FILE_PART_BYTES, FILE_PARTS_AT_ONCE = 5 * 1024**2, 2
+MAX_PARTS = 10_000  # of S3
 PAGE = 1_000  # objects of a listing
 CHECK_SECONDS = 5.0  # for which a successful check holds
 
@@ -98,7 +102,10 @@ class ObjectArtifacts(Artifacts):
         """See Artifacts. If the answer to an earlier try was lost, the object is there already, with these bytes."""
         if len(data) > PART_BYTES:
             self._put_large(key, data, hashlib.sha256(data).hexdigest(), replace=replace)
-            return
+        else:
+            self._put_small(key, data, replace=replace)
+
+    def _put_small(self, key: str, data: bytes | mmap.mmap, *, replace: bool) -> None:
         mode: Literal["create", "overwrite"] = "overwrite" if replace else "create"
         try:
             retried(f"write {key}", lambda: obstore.put(self._store, _checked(key), data, mode=mode))
@@ -106,12 +113,16 @@ class ObjectArtifacts(Artifacts):
             self._require_same(key, hashlib.sha256(data).hexdigest())
 
     def adopt(self, source: Path, key: str, *, replace: bool = False) -> None:
-        """See Artifacts."""
+        """See Artifacts. Small files are mapped rather than read: their pages are the kernel's, who may drop them."""
         try:
-            if source.stat().st_size <= PART_BYTES:
-                self.put(key, source.read_bytes(), replace=replace)
-            else:
+            size = source.stat().st_size
+            if size > PART_BYTES:
                 self._put_large(key, source, sha256_of(source), replace=replace)
+            elif size == 0:  # cannot be mapped
+                self._put_small(key, b"", replace=replace)
+            else:
+                with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    self._put_small(key, data, replace=replace)
         except OSError as error:
             raise StorageError(f"the file for the artifact store cannot be read: {error.strerror or error}") from error
 
@@ -120,15 +131,16 @@ class ObjectArtifacts(Artifacts):
 
         In between nobody else writes it, as keys contain a random id or the number of an attempt.
         """
+        part_bytes, at_once = PART_BYTES, PARTS_AT_ONCE
+        if not isinstance(data, bytes):
+            part_bytes, at_once = max(FILE_PART_BYTES, -(-data.stat().st_size // MAX_PARTS)), FILE_PARTS_AT_ONCE
 
         def upload() -> None:
             if not replace and self.size(key) is not None:
                 self._require_same(key, sha256)
                 return
-            many = PARTS_AT_ONCE
-            obstore.put(
-                self._store, _checked(key), data, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=many
-            )
+            where = self._store, _checked(key)
+            obstore.put(*where, data, use_multipart=True, chunk_size=part_bytes, max_concurrency=at_once)
 
         retried(f"write {key}", upload)
 
@@ -218,20 +230,22 @@ class ObjectArtifacts(Artifacts):
         return self._list(UPLOADS if upload is None else f"{UPLOADS}/{upload}", parts=3)
 
     def chunks(self, key: str) -> Iterator[bytes]:
-        """See Artifacts. Goes on where the connection broke."""
-        offset, size = 0, None
+        """See Artifacts. Goes on where the connection broke, if the object is still the same one."""
+        offset, size, options = 0, None, None
         while size is None or offset < size:
             before = offset
             try:
-                options: GetOptions | None = {"range": {"offset": offset}} if offset else None
                 found = retried(f"read {key}", partial(obstore.get, self._store, _checked(key), options=options))
                 size = found.meta["size"]
                 for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
                     offset += len(chunk)
                     yield bytes(chunk)
+            except PreconditionError as error:
+                raise FileNotFoundError(f"{key} was replaced while it was read") from error
             except BaseError as error:
                 if offset == before:
                     raise Unavailable(f"the artifact store does not answer: read {key}: {summary(error)}") from error
+            options = _rest(offset, found.meta["e_tag"])
 
     def check(self) -> None:
         """See Artifacts. Looks up the deployment id; that objects can be written is not tried."""
@@ -246,3 +260,9 @@ class ObjectArtifacts(Artifacts):
 
 def _checked(key: str) -> str:
     return checked(key).as_posix()
+
+
+def _rest(offset: int, tag: str | None) -> GetOptions:
+    """The bytes from this offset on, of the object with this ETag."""
+    options: GetOptions = {"range": {"offset": offset}}
+    return options if tag is None else {**options, "if_match": tag}

@@ -12,6 +12,7 @@ from obstore.exceptions import (
     BaseError,
     NotSupportedError,
     PermissionDeniedError,
+    PreconditionError,
     UnauthenticatedError,
     UnknownConfigurationKeyError,
 )
@@ -35,7 +36,7 @@ def retried(what: str, request: Callable[[], T], seconds: float | None = None) -
     """The result of `request`, which is repeated while the store fails. Raises Unavailable after RETRY_SECONDS.
 
     Denied requests are not repeated: an operator has to fix the credentials, the policy or the clock.
-    FileNotFoundError and AlreadyExistsError are answers, and pass. `seconds`: another deadline.
+    FileNotFoundError, AlreadyExistsError and PreconditionError are answers, and pass. `seconds`: another deadline.
     """
     deadline, wait = time.monotonic() + (RETRY_SECONDS if seconds is None else seconds), FIRST_WAIT
     while True:
@@ -45,7 +46,7 @@ def retried(what: str, request: Callable[[], T], seconds: float | None = None) -
             if NO_BUCKET in str(error):
                 raise Unavailable(f"the artifact store's bucket does not exist: {what} failed") from error
             raise
-        except AlreadyExistsError:
+        except (AlreadyExistsError, PreconditionError):
             raise
         except BaseError as error:
             if isinstance(error, DENIED) or time.monotonic() >= deadline:

@@ -83,7 +83,8 @@ def warn_of_exposed_files(settings: Settings) -> None:
 
 def start_collecting(settings: Settings, database: Database, stop: threading.Event) -> threading.Thread:
     """Start the garbage collector's thread; of all API and worker processes one collects at a time."""
-    collector = Collector(database, open_artifacts(ArtifactsConfig.of(settings)), keeping(settings))
+    artifacts, presigned = open_artifacts(ArtifactsConfig.of(settings)), settings.transfers == "presigned"
+    collector = Collector(database, artifacts, keeping(settings), presigned=presigned)
     thread = threading.Thread(target=collector.run, args=(stop,), name="collector", daemon=True)
     thread.start()
     return thread

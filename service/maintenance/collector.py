@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from service.errors import Misconfigured, StorageError, Unavailable
 from service.maintenance import deployment_id
-from service.maintenance.uploads import collect_uploads
+from service.maintenance.uploads import collect_parts, collect_uploads
 from service.store.maintenance import garbage, retention
 from service.store.maintenance.artifact_refs import collectable
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 3_600.0  # between collections, over all processes
+PARTS_SECONDS = 300.0  # between looks at the sizes of parts that clients put by presigned URLs, which have no limit
 DAY = 24 * 3_600.0  # minimum age of garbage that no transaction has discarded
 ORPHAN_SHARE = 0.25  # of all files: a larger share suggests a wrong database
 MAX_ORPHANS = 100  # are removed whatever their share
@@ -117,10 +119,13 @@ class Candidates:
 
 
 class Collector:
-    """Collects the garbage of a database and its artifacts folder."""
+    """Collects the garbage of a database and its artifacts folder. `presigned`: clients put parts by URLs."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, retention: RetentionPolicy) -> None:
+    def __init__(
+        self, database: Database, artifacts: Artifacts, retention: RetentionPolicy, *, presigned: bool = False
+    ) -> None:
         self._database, self._artifacts, self._retention = database, artifacts, retention
+        self._presigned = presigned
 
     def run(self, stop: Event) -> None:
         """Collect about once an hour until `stop` is set, and at once unless another process has just collected."""
@@ -135,7 +140,17 @@ class Collector:
             except Exception:
                 log.exception("garbage collection failed, retrying in about an hour")
                 self._count(failed=1)
-            stop.wait(INTERVAL_SECONDS * random.uniform(0.9, 1.3))
+            self._pause(stop, INTERVAL_SECONDS * random.uniform(0.9, 1.3))
+
+    def _pause(self, stop: Event, seconds: float) -> None:
+        """Wait, with a look at the parts of uploads now and then."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and not stop.wait(min(left, PARTS_SECONDS)):
+            if self._presigned:
+                try:
+                    collect_parts(self._database, self._artifacts, stop)
+                except (Unavailable, StorageError) as error:
+                    log.warning("the sizes of parts of uploads cannot be checked: %s", error)
 
     def collect(self, stop: Event, *, force: bool = False) -> CollectionReport:
         """Collect once, in short transactions; ends early when `stop` is set.

@@ -88,10 +88,11 @@ def remove_expired(connection: Connection, now: datetime) -> int:
     ).rowcount
 
 
-def incomplete(connection: Connection, upload_ids: Collection[str]) -> set[str]:
-    """Those of these uploads that exist and are not complete, whose parts are needed."""
-    query = select(uploads.c.id).where(uploads.c.id.in_(list(upload_ids)), uploads.c.dataset_id.is_(None))
-    return set(connection.scalars(query.where(in_tenant(connection, uploads))))
+def needed_parts(connection: Connection, upload_ids: Collection[str]) -> dict[str, int]:
+    """Artifact keys of the parts of those of these uploads that exist and are not complete, with their sizes."""
+    query = select(*_COLUMNS).where(uploads.c.id.in_(list(upload_ids)), uploads.c.dataset_id.is_(None))
+    found = map(_upload, connection.execute(query.where(in_tenant(connection, uploads))))
+    return {upload.key(number): size for upload in found for number, size in upload.part_sizes.items()}
 
 
 def _upload(row: Row[Any]) -> Upload:

@@ -97,6 +97,44 @@ def test_a_large_file_is_sent_in_parts_and_resumed_by_another_client(
     assert files(artifacts, "uploads") == []
 
 
+@pytest.mark.parametrize("transfers", ["proxy", "presigned", "expired"])
+def test_two_clients_upload_the_same_file_at_once(
+    settings: Settings, database: Database, store: HttpStore, file: Path, transfers: str
+) -> None:
+    """The second one is done when the first has sent three parts; `expired`: and so are the URLs of the first."""
+    made, sent = list[Any](), list[int]()
+    way = "proxy" if transfers == "proxy" else "presigned"
+    with client_of(settings, database, ArtifactsWithUrls(store), transfers=way) as client:
+
+        def overtake(size: int) -> None:
+            sent.append(size)
+            if len(sent) == 3:
+                made.append(client.upload(file))
+                store.refuses = transfers == "expired"
+
+        answer = upload_parts.upload_in_parts(client._transport, file, {"name": file.name}, overtake)
+
+    assert answer["id"] == made[0].id
+    assert sum(sent) in (3 * PART, len(CSV))
+
+
+def test_a_file_is_uploaded_although_another_client_deletes_the_upload(
+    settings: Settings, database: Database, artifacts: Artifacts, file: Path
+) -> None:
+    sent = list[int]()
+    with client_of(settings, database, artifacts) as client:
+
+        def delete(size: int) -> None:
+            sent.append(size)
+            if len(sent) == 3:
+                (begun,) = client._transport.json("GET", upload_parts.UPLOADS)["data"]
+                client._transport.delete(f"{upload_parts.UPLOADS}/{begun['id']}")
+
+        answer = upload_parts.upload_in_parts(client._transport, file, {"name": file.name}, delete)
+
+    assert (answer["rows"], sum(sent)) == (150_000, len(CSV))
+
+
 def test_parts_go_to_the_object_store_without_the_api_key(
     settings: Settings, database: Database, store: HttpStore, file: Path
 ) -> None:

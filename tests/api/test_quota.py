@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -195,3 +197,61 @@ def test_usage_is_cached_and_a_refusal_is_never_based_on_stale_usage(
         quota.check(rows, "default", 1_000)
     quota.check(rows, "default", 1_000)  # by what is remembered it would not fit: looked up anew, it does
     assert len(reads) == 3
+
+
+class Yielding(str):
+    """A tenant's name; a lookup by it lets other threads run, as a switch of threads at that moment would."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        time.sleep(1e-6)
+        return str.__hash__(self)
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other)
+
+
+def test_threads_that_upload_at_once_count_every_byte(database: Database) -> None:
+    quota, tenant = StorageQuota(0), Yielding("default")
+    with quota.upload(database.of("default"), tenant) as kept:
+        kept.resize(7)
+
+        def work() -> None:
+            for number in range(1, 200):
+                with quota.upload(database.of("default"), tenant) as reservation:
+                    reservation.resize(number)
+
+        with ThreadPoolExecutor(4) as threads:
+            for each in [threads.submit(work) for _ in range(4)]:
+                each.result()
+
+        assert dict(quota.own_uploads) == {"default": 7}
+    assert dict(quota.own_uploads) == {}
+
+
+class YieldingLimit(int):
+    """A limit; after a comparison with it other threads run."""
+
+    def __lt__(self, other: int) -> bool:
+        lower = int(self) < other
+        time.sleep(1e-4)
+        return lower
+
+
+def test_threads_that_ask_at_once_get_no_more_than_the_quota(database: Database) -> None:
+    quota, rows, granted = StorageQuota(YieldingLimit(100)), database.of("default"), list[int]()
+
+    def work() -> None:
+        for _ in range(20):
+            with suppress(QuotaExceeded):
+                quota.check(rows, "default", 7)
+                granted.append(7)
+
+    quota.read(rows, "default")
+    quota._cache["default"].expires_at = quota._cache["default"].read_at = math.inf  # nothing is stored meanwhile
+    with ThreadPoolExecutor(4) as threads:
+        for each in [threads.submit(work) for _ in range(4)]:
+            each.result()
+
+    assert sum(granted) == 98

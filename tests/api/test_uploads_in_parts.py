@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from service.api.app import create_app
-from service.artifacts import Artifacts
+from service.artifacts import Artifacts, FolderArtifacts
 from service.domain.access import Scope
 from service.domain.upload import MAX_PARTS, Upload, part_bytes
 from service.settings import Settings
@@ -132,6 +134,75 @@ def test_a_file_that_is_no_table_is_refused_and_its_upload_can_be_deleted(
     gone = [client.get(f"{ROOT}/{upload['id']}"), client.delete(f"{ROOT}/{upload['id']}")]
     assert [answer.status_code for answer in gone] == [404, 404]
     assert files(artifacts, "uploads") == []
+
+
+def test_a_part_of_a_wrong_size_is_deleted_and_counts_as_missing(client: TestClient, artifacts: Artifacts) -> None:
+    """A presigned URL takes a body of any size."""
+    upload = start(client).json()
+    send(client, upload, 1)
+    for number, size in ((2, PART + 1), (3, 5), (4, 5)):
+        artifacts.put(f"uploads/{upload['id']}/{number:05}", b"x" * size)
+    missing = client.post(f"{ROOT}/{upload['id']}/complete")
+
+    assert missing.json()["detail"] == "parts 2, 3 of the upload must be sent first"
+    assert [part.key for part in artifacts.parts()] == [f"uploads/{upload['id']}/00001"]
+
+
+class MeddledArtifacts(FolderArtifacts):
+    """A folder in which somebody does something just before a part is read."""
+
+    def meddle(self, key: str) -> None:
+        """Replaced by tests."""
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        self.meddle(key)
+        return super().chunks(key)
+
+
+@pytest.mark.parametrize("size", [0, 5, PART + 1, 10 * PART])
+def test_a_part_that_is_replaced_before_it_is_joined_is_no_part_of_the_file(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    artifacts = MeddledArtifacts(tmp_path / "artifacts")
+    client, joined = client_of(settings, database, artifacts), list[int]()
+    upload = client.post(ROOT, json={"size_bytes": len(CSV)}).json()
+    send(client, upload)
+
+    def replace_second(key: str) -> None:
+        joined.append(sum(file.stat().st_size for file in artifacts.root.glob("tmp/*/source")))
+        if key.endswith("00002"):
+            FolderArtifacts.put(artifacts, key, b"x" * size)
+
+    monkeypatch.setattr(artifacts, "meddle", replace_second)
+    refused = client.post(f"{ROOT}/{upload['id']}/complete")
+    monkeypatch.undo()
+    sent_again = send(client, upload, 2)
+
+    assert (refused.status_code, joined[2:]) == (409, [])  # the third part was not read
+    assert refused.json()["detail"].startswith("part 2 of the upload was deleted or replaced meanwhile")
+    assert sent_again == [204]
+    assert client.post(f"{ROOT}/{upload['id']}/complete").json()["rows"] == 20_000
+
+
+@pytest.mark.parametrize("part", ["00001", "00002"])
+def test_a_completion_that_another_one_overtakes_answers_with_its_data_set(
+    settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    artifacts = MeddledArtifacts(tmp_path / "artifacts")
+    client, made = client_of(settings, database, artifacts), list[httpx2.Response]()
+    upload = start(client).json()
+    send(client, upload)
+
+    def overtake(key: str) -> None:
+        if key.endswith(part) and not made:
+            made.append(httpx2.Response(0))
+            made[0] = client.post(f"{ROOT}/{upload['id']}/complete")
+
+    monkeypatch.setattr(artifacts, "meddle", overtake)
+    overtaken = client.post(f"{ROOT}/{upload['id']}/complete")
+
+    assert (made[0].status_code, overtaken.status_code) == (201, 200)
+    assert overtaken.json() == made[0].json()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -18,7 +21,8 @@ from service.artifacts import retries as retries_module
 from service.artifacts.objects import PART_BYTES
 from service.errors import Misconfigured, StorageError, Unavailable
 from tests.artifacts.store_tests import KEY, LARGE, ObjectStoreTests, read, sha256
-from tests.object_store import BUCKET, ENVIRONMENT, FAULTS, FaultProxy, Outage, at_random
+from tests.object_store import BUCKET, ENVIRONMENT, FAULTS, FaultProxy, Outage, at_random, s3_port
+from tests.processes import linux_only
 
 Open = Callable[[], Artifacts]
 
@@ -146,6 +150,56 @@ def test_a_download_goes_on_where_the_connection_broke(
     assert read(machine(), LARGE) == LARGE
     assert ranges == sorted(ranges)
     assert all(offset > PART_BYTES // 4 for offset in ranges[1:])
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_mixed_with_the_other_one(
+    store: Artifacts, proxy: FaultProxy
+) -> None:
+    store.put(KEY, LARGE)
+    cuts = iter(["cut response"])
+    proxy.choose = lambda method, _path: next(cuts, None) if method == "GET" else None
+
+    chunks = store.chunks(KEY)
+    begun = next(chunks)
+    store.put(KEY, LARGE[::-1], replace=True)
+
+    assert LARGE.startswith(begun)
+    with pytest.raises(FileNotFoundError, match="was replaced while it was read"):
+        list(chunks)
+
+
+MEMORY_OF_ADOPTING = """
+import sys
+from pathlib import Path
+from service.artifacts import ArtifactsConfig, open_artifacts
+
+def kilobytes(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+store = open_artifacts(ArtifactsConfig(Path(sys.argv[1]), sys.argv[2], None, 0))
+store.put("checkpoints/job_1/small", b"x")  # the connection is open
+for number, size in enumerate((16 * 1024**2, 60 * 10**6)):
+    with store.scratch() as folder:
+        with (folder / "file").open("wb") as file:
+            for _ in range(0, size, 1024**2):
+                file.write(bytes(1024**2))
+            file.truncate(size)
+        before = kilobytes("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")
+        store.adopt(folder / "file", f"datasets/ds_{number}/data.parquet")
+        print(kilobytes("VmHWM") - before)
+"""
+
+
+@linux_only
+def test_storing_a_file_takes_little_memory(url: str, tmp_path: Path) -> None:
+    environment = {**os.environ, **ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port()}"}
+
+    command = [sys.executable, "-c", MEMORY_OF_ADOPTING, str(tmp_path), url]
+    grown = subprocess.check_output(command, env=environment, text=True).split()
+
+    assert [int(each) < 20_000 for each in grown] == [True, True], grown
 
 
 def test_more_files_than_a_page_of_a_listing(store: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -27,7 +28,7 @@ from service.store.ids import new_id
 
 router = APIRouter(prefix="/datasets/uploads", tags=["datasets"], route_class=StrictRoute)
 
-URL_SECONDS = 3_600
+URL_SECONDS = 900
 """How long a presigned URL of a part is valid; `GET` makes new ones."""
 UPLOAD_LIFETIME = timedelta(days=1)
 """Time until an upload that was not completed expires, from when it was started or resumed."""
@@ -71,7 +72,7 @@ class UploadPart(FrozenModel):
     received: bool
     """Whether it is stored."""
     url: str | None
-    """Where to PUT it, without an API key, within the hour; null: to `.../parts/{number}`, which always works."""
+    """Where to PUT it, without an API key, within 15 minutes; null: to `.../parts/{number}`, which always works."""
 
 
 class UploadState(Upload):
@@ -210,11 +211,15 @@ async def put_upload_part(upload_id: UploadId, number: PartNumber, context: Subm
     size = upload.part_sizes.get(number)
     if size is None:
         raise NotFound(f"the upload has no part {number}: its last one is {len(upload.part_sizes)}")
-    async with contextmanager_in_threadpool(context.state.artifacts.scratch()) as folder:
-        received = await bodies.receive(request, folder / "part", size)
-        if received.size_bytes != size:
-            raise InvalidRequest(f"part {number} has {size:,} bytes, but the body {received.size_bytes:,}")
-        await run_in_threadpool(context.state.artifacts.adopt, folder / "part", upload.key(number), replace=True)
+    artifacts, key = context.state.artifacts, upload.key(number)
+    # Bodies on the disk, of the same part among others, may together take what the upload has reserved, and is left.
+    with context.state.quota.upload(context.database, context.caller.tenant, beside=upload) as reservation:
+        async with contextmanager_in_threadpool(artifacts.scratch()) as folder:
+            received = await bodies.receive(reservation.watch(request), folder / "part", size)
+            if received.size_bytes != size:
+                raise InvalidRequest(f"part {number} has {size:,} bytes, but the body {received.size_bytes:,}")
+            work = partial(artifacts.adopt, folder / "part", key, replace=True)
+            await expensive_work.run(context, request, context.state.store_slots, work)
 
 
 @router.post(
