@@ -99,6 +99,7 @@ def running_api(home: Path, transfers: str, *, s3: bool) -> Iterator[tuple[subpr
     environment = {**os.environ, "BESTEPOCH_HOME": str(home), "BESTEPOCH_PORT": str(port)}
     environment |= {"BESTEPOCH_TRANSFERS": transfers, "BESTEPOCH_LOG_LEVEL": "warning"}
     environment |= {"BESTEPOCH_MAX_UPLOAD_BYTES": str(10 * 10**9), "BESTEPOCH_MAX_INGEST_BYTES": str(4 * 10**9)}
+    environment |= {"BESTEPOCH_MAX_INGEST_SECONDS": "3600"}
     if s3:
         environment |= {**ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_port()}"}
         environment |= {"BESTEPOCH_ARTIFACTS_URL": f"s3://{BUCKET}/{home.name}"}

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-FILE_SECONDS = 600.0
 FEW_ROWS = 32
 """Rows of a prediction that takes no thread, and is made together with others; divided by the members of a model."""
 
@@ -164,7 +163,7 @@ class AppState:
         return Allowance(
             memory_bytes=settings.max_ingest_bytes,
             unpacked_bytes=settings.max_upload_bytes,
-            seconds=FILE_SECONDS,
+            seconds=settings.max_ingest_seconds,
             profile_bytes=settings.max_profile_bytes,
             environment=file_reader_environment(),
         )

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from service.api import context
 from service.data.formats.prediction_table import PredictionTable
 from service.domain.status import Status
 from service.store import usage
@@ -200,7 +199,8 @@ def test_predictions_that_take_too_long_to_read_are_too_large_not_damaged(
     problem: str,
 ) -> None:
     sweep = trained(database, job_factory, [noise(1), noise(2)])
-    monkeypatch.setattr(context, "FILE_SECONDS", 0.01)
+    settings = client.app.state.shared.settings  # type: ignore[attr-defined]
+    monkeypatch.setitem(settings.__dict__, "max_ingest_seconds", 0.01)
 
     response = publish(client, {"sweep": sweep.id, "select": select})
 
