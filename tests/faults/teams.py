@@ -75,7 +75,7 @@ class Team:
     def start_api(self) -> None:
         """The API, answering."""
         self.api = self.start("api", "--port", str(self.port))
-        until(self.answers)
+        until(self.answers, 60)
 
     def answers(self) -> bool:
         try:

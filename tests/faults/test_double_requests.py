@@ -62,7 +62,7 @@ def test_a_retry_after_a_crash_between_commit_and_response_gets_the_same_job(wit
     command = [sys.executable, "-c", DIES_AFTER_THE_COMMIT, "api", "--port", str(without_workers.port)]
     with subprocess.Popen(command, env=without_workers.environment) as deadly:
         try:
-            until(without_workers.answers)
+            until(without_workers.answers, 60)
             with pytest.raises(httpx2.TransportError):
                 without_workers.client.post("/v1/jobs", json=REFERENCE, headers=KEY)
             assert deadly.wait(20) == 9
