@@ -43,6 +43,7 @@ class GangMember:
         self._look_at = 0.0
         self._left = False  # a gang that cannot be completed: another may wait for it
         self._has_ended = False  # that attempt, although its ranks here have not
+        self._address = LOOPBACK  # of this machine, as the other ranks reach it
         self._warned = False
         self.trainers_of_all = 0  # of all workers on CPUs that train what this one does, when it was last known
 
@@ -73,6 +74,7 @@ class GangMember:
             if not gangs.has_work(connection, self._worker):
                 self._joined, self._left = None, False
                 return None
+        self._address = self._own_address()  # before a claim: without an address its ranks could not start
         self._skipped = {job: until for job, until in self._skipped.items() if until > now}
         member, most = self._member(trainers, free), self._settings.max_running_jobs
         with self._database.transaction() as connection:
@@ -108,19 +110,20 @@ class GangMember:
             self._joined = None
 
     def address_for(self, start: Start) -> str:
-        """This machine's address for the other ranks, if they are elsewhere: the one that the operator has set, or from
-        which it reaches the database. Raises Unavailable."""
+        """This machine's address for the other ranks, if they are elsewhere."""
         if len(start.own) == start.claim.spec.devices:
             return LOOPBACK
-        address = str(self._settings.rank_address or self._address_towards_database())
-        if not self._warned and ip_address(address).is_loopback and not self._database.is_sqlite:
+        if not self._warned and ip_address(self._address).is_loopback and not self._database.is_sqlite:
             self._warned = True
             log.warning(
-                "ranks on other machines cannot reach %s: if there are any, set BESTEPOCH_RANK_ADDRESS", address
+                "ranks on other machines cannot reach %s: if there are any, set BESTEPOCH_RANK_ADDRESS", self._address
             )
-        return address
+        return self._address
 
-    def _address_towards_database(self) -> str:
+    def _own_address(self) -> str:
+        """The one that the operator has set, or from which this machine reaches the database. Raises Unavailable."""
+        if self._settings.rank_address is not None:
+            return str(self._settings.rank_address)
         host = urlsplit(self._settings.database).hostname
         if host is None:
             return LOOPBACK

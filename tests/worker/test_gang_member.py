@@ -7,9 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from service.domain.status import Status
+from service.errors import Unavailable
 from service.settings import Settings
 from service.store.engine import Database
-from service.store.jobs import gangs
+from service.store.jobs import gangs, jobs
 from service.store.jobs.gangs import Reservation, Start
 from service.worker.claimer import Claimer
 from service.worker.gang_member import GangMember
@@ -88,6 +90,22 @@ def test_an_operator_says_where_other_machines_reach_a_rank(database: Database, 
     leader, _, start = started(database, **given)
 
     assert leader.member.address_for(start) == given["rank_address"]
+
+
+def test_a_worker_without_an_address_claims_no_job_for_its_gang(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower, job = Worker(database, "wrk_1"), Worker(database, "wrk_2"), submit_on(database, 2)
+    leader.step()
+    follower.step()
+    elsewhere = leader.member._settings.model_copy(update={"database_url": "postgresql+psycopg://db.invalid/jobs"})
+    monkeypatch.setattr(leader.member, "_settings", elsewhere)  # its name server does not answer
+
+    with pytest.raises(Unavailable, match=r"db\.invalid has no address"):
+        leader.step()
+
+    with database.reading() as connection:
+        assert jobs.get(connection, job).status is Status.queued
 
 
 @pytest.mark.parametrize("backend", ["postgres"], indirect=True)
