@@ -98,11 +98,11 @@ def test_no_request_is_lost_while_the_processes_are_replaced(tmp_path: Path, dat
     with api_processes(tmp_path, database_url) as (client, parent):
         before = processes_of(parent)
         with load(str(client.base_url)) as answers:
-            until(lambda: len(answers) > 50)
+            until(lambda: len(answers) > 50, 60)
             parent.send_signal(signal.SIGHUP)
-            until(lambda: len(processes_of(parent)) == 2 and not processes_of(parent) & before, 60)
+            until(lambda: len(processes_of(parent)) == 2 and not processes_of(parent) & before, 180)
             seen = len(answers)
-            until(lambda: len(answers) > seen + 50)
+            until(lambda: len(answers) > seen + 50, 60)
         jobs = client.get("/v1/usage").json()["waiting_jobs"]["used"]
 
     assert {answer for answer in answers if answer not in (200, 201)} == set()
