@@ -124,8 +124,8 @@ class Settings(BaseSettings):
     """Storage quota of a tenant in bytes: data sets, checkpoints, histories, uploads; beyond it 413; 0: no limit."""
     max_ingest_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
     """Memory limit in bytes of a process that reads an upload."""
-    max_ingest_seconds: Annotated[float, Field(ge=0.01, le=86_400.0)] = 600.0
-    """Time limit in seconds of a process that reads an upload."""
+    max_ingest_seconds: Annotated[float, Field(ge=1.0, le=86_400.0)] = 600.0
+    """Time limit in seconds of a process that reads an upload, or writes a file or a report for a client."""
     max_query_rows: Annotated[int, Field(ge=1)] = 10_000_000
     """Maximum rows of a query that a data set is read from; more get 413."""
     max_fetch_seconds: Annotated[float, Field(ge=1.0, le=3_600.0)] = 300.0

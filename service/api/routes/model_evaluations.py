@@ -64,8 +64,8 @@ async def evaluate_model(
     left out and counted; a value that is none of the classes is a 422 that says where. The answer has the metrics of a
     report with their intervals, the slices with the largest error and the worst rows; `compared_with` has the same
     numbers for the rows that were held out in training, and `findings` says whether the difference is significant.
-    Metrics are of raw probabilities, as in reports. Nothing is stored. After ten minutes, or beyond the memory limit,
-    the answer is a 409.
+    Metrics are of raw probabilities, as in reports. Nothing is stored. Beyond the limit of time
+    (`BESTEPOCH_MAX_INGEST_SECONDS`) or of memory, the answer is a 409.
     """
     served = await served_at(context, model)
     work = _of_rows, context, served, asked, wanted

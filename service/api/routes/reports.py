@@ -51,7 +51,8 @@ async def get_report(
 ) -> Response:
     """How good the best epoch is on the rows that it was not trained on, compared with simple models; which columns
     matter, and where it is wrong. Made from the kept predictions at the first request, and stored: in seconds, for
-    large tables and networks in minutes. After ten minutes, or beyond the memory limit, the answer is a 409.
+    large tables and networks in minutes. Beyond the limit of time (`BESTEPOCH_MAX_INGEST_SECONDS`) or of memory, the
+    answer is a 409.
 
     Metrics have 95% confidence intervals, except costs and the further metrics of baselines. 409 until the job has
     ended, and for a job without kept predictions, which the message explains. Sections that could not be made are

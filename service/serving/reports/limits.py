@@ -14,7 +14,8 @@ FEWER = "train a job on fewer rows or columns, or with a smaller network, for a 
 
 def too_slow(allowed: Allowance) -> Conflict:
     """The report took too long."""
-    return Conflict(f"the report took longer than {allowed.seconds:g} seconds, the limit here; {FEWER}")
+    most = f"{allowed.seconds:g} seconds"
+    return Conflict(f"the report took longer than {most}, the limit here (BESTEPOCH_MAX_INGEST_SECONDS); {FEWER}")
 
 
 def too_much_memory(allowed: Allowance) -> Conflict:

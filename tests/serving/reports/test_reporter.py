@@ -50,7 +50,7 @@ def test_an_error_is_raised_here_and_the_next_report_is_written(asked: ReportInp
 
 
 def test_a_report_that_takes_too_long_is_stopped(asked: ReportInputs, tmp_path: Path) -> None:
-    with pytest.raises(Conflict, match=r"longer than 0\.01 seconds, the limit here; train a job on fewer rows"):
+    with pytest.raises(Conflict, match=r"longer than 0\.01 seconds, the limit here \(BESTEPOCH_MAX_INGEST_SECONDS\)"):
         Reporter().write(asked, tmp_path / "report", ALLOWED.model_copy(update={"seconds": 0.01}))
 
 
