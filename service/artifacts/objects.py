@@ -121,8 +121,9 @@ class ObjectArtifacts(Artifacts):
             elif size == 0:  # cannot be mapped
                 self._put_small(key, b"", replace=replace)
             else:
-                with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    self._put_small(key, data, replace=replace)
+                with source.open("rb") as file:
+                    data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # not closed: obstore may still use it
+                self._put_small(key, data, replace=replace)
         except OSError as error:
             raise StorageError(f"the file for the artifact store cannot be read: {error.strerror or error}") from error
 

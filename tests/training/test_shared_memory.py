@@ -85,16 +85,14 @@ def test_processes_of_another_user_share_no_memory(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_network_for_which_there_is_too_little_memory_is_exchanged_by_gloo() -> None:
-    def work(ranks: Ranks) -> object:
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # it also limits shared memory
-        if ranks.leads:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
-        try:
-            return ranks.place(2**20), ranks.sum(torch.ones(1)).item()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # it also limits shared memory
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
+    try:
+        found = on_ranks(2, lambda ranks: (ranks.place(2**20), ranks.sum(torch.ones(1)).item()))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    assert on_ranks(2, work) == [(None, 2.0)] * 2
+    assert found == [(None, 2.0)] * 2
 
 
 def test_messages_arrive_whole_whatever_their_length() -> None:
@@ -122,7 +120,13 @@ def test_an_error_of_the_leader_ends_the_wait_of_a_follower() -> None:
 
 
 def test_nothing_is_left_when_training_has_ended() -> None:
-    assert all(on_ranks(2, lambda ranks: ranks.place(1024) is not None))
+    def work(ranks: Ranks) -> bool:
+        found = ranks.place(1024) is not None
+        if not ranks.leads:
+            ranks.hear(lambda: None)  # that training has ended
+        return found
+
+    assert all(on_ranks(2, work))
 
     gc.collect()
     assert "bestepoch-ranks" not in Path("/proc/self/maps").read_text()
