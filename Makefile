@@ -16,7 +16,7 @@ FAST := tests/spec tests/data tests/training tests/store tests/api/test_jobs.py 
   tests/api/test_plan.py tests/domain tests/stopping
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test-fast test e2e faults chaos fuzz browser generated cluster check bench lock
+.PHONY: help setup demo serve test-fast test e2e examples faults chaos fuzz browser generated cluster check bench lock
 
 help: ## List the commands, with the time that each takes on two cores
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,7 +48,10 @@ test: setup ## Run every test but those of the targets below (4 minutes)
 	$(PYTEST) -rs -m "not e2e" $(SUITES:%=--ignore tests/%)
 
 e2e: setup ## Run whole services, child processes, documents, exports, other tests on Postgres, long tests (19 minutes)
-	TEST_ALL_EXAMPLES=1 $(PYTEST) -rs -m "e2e or sampled" $(SUITES:%=--ignore tests/%)
+	$(PYTEST) -rs -m e2e $(SUITES:%=--ignore tests/%)
+
+examples: setup ## Run the property tests that take long with all of their examples (10 minutes)
+	TEST_ALL_EXAMPLES=1 $(PYTEST) --dist load -m sampled
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)
 	$(BIN)/pytest tests/faults -rs
@@ -60,20 +63,26 @@ chaos: setup ## Strike at random at a service at work, on either database, and l
 fuzz: setup ## Make up requests, files and specs, and see that each is answered as documented (3 minutes)
 	$(PYTEST) --dist load tests/fuzz
 
-browser: setup ## Use the dashboard in Chromium (6 minutes)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,browser]'
+browser: .venv/installed-browser ## Use the dashboard in Chromium (6 minutes)
 	$(BIN)/pytest tests/browser -rs
+
+.venv/installed-browser: .venv/installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,browser]'
+	@touch $@
 
 generated: setup ## Have a public generator build a client from /openapi.json, and use it (half a minute)
 	$(BIN)/python -m venv .venv/generator
 	.venv/generator/bin/python -m pip install --quiet -r tests/generated/requirements.txt
 	$(BIN)/pytest tests/generated -rs
 
-cluster: setup ## Use an S3 server, a cluster of Ray and the manifests of Kubernetes (5 minutes)
+cluster: .venv/installed-cluster ## Use an S3 server, a cluster of Ray and the manifests of Kubernetes (5 minutes)
+	$(BIN)/pytest tests/cluster -rs
+
+.venv/installed-cluster: .venv/installed tests/cluster/requirements.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,cluster]'
 	$(BIN)/python -m venv .venv/cluster
 	.venv/cluster/bin/python -m pip install --quiet -r tests/cluster/requirements.txt
-	$(BIN)/pytest tests/cluster -rs
+	@touch $@
 
 check: setup ## Lint, check formatting, types and import rules (half a minute)
 	$(BIN)/ruff check

@@ -13,7 +13,7 @@ ALL = os.environ.get("TEST_ALL_EXAMPLES") == "1"
 
 
 def sampled(few: int, every: int, **options: Any) -> Callable[[Any], Any]:
-    """`few` examples of a property, or `every` one with `make e2e`, which runs these tests once more."""
+    """`few` examples of a property, or `every` one with `make examples`."""
 
     def decorate(test: Any) -> Any:
         return pytest.mark.sampled(settings(max_examples=every if ALL else few, **options)(test))

@@ -229,7 +229,9 @@ def test_a_source_distribution_holds_all_that_a_checkout_does() -> None:
 def test_make_lists_its_commands() -> None:
     listing = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
-    commands = "help setup demo serve test-fast test e2e faults chaos fuzz browser generated cluster check bench lock"
+    commands = (
+        "help setup demo serve test-fast test e2e examples faults chaos fuzz browser generated cluster check bench lock"
+    )
     assert re.findall(r"make ([\w-]+)", listing) == commands.split()
 
 

@@ -83,7 +83,7 @@ class Supervisor:
 
         However this ends, no trainer process survives. Raises SchemaMismatch after stopping in the same way.
         """
-        log.info("starting %d trainers", len(self._trainers))
+        log.info("starting; number of trainers: %d", len(self._trainers))
         try:
             while not (stop.is_set() or self._is_done()):
                 self._listen(LISTEN_SECONDS)

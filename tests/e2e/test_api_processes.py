@@ -22,6 +22,7 @@ from service.store.engine import migrate
 from tests.processes import alive, children, command, linux_only, until
 
 HOLDER = Path(__file__).with_name("slot_holder.py")
+PAUSE_SECONDS = 0.02  # between the requests of a client: new processes need the processor, too
 TINY = {"data": {"kind": "synthetic", "rows": 100}, "max_epochs": 3}
 
 Parent = subprocess.Popen[bytes]
@@ -73,6 +74,7 @@ def load(url: str) -> Iterator[list[int | Exception]]:
                     answers.append(send(client).status_code)
                 except httpx2.TransportError as error:
                     answers.append(error)
+                time.sleep(PAUSE_SECONDS)
 
     job = httpx2.post(f"{url}/v1/jobs", json=TINY).json()["id"]
     kinds: list[tuple[Callable[[httpx2.Client], httpx2.Response], bool]] = [
@@ -165,14 +167,15 @@ def open_stream(client: httpx2.Client, path: str) -> socket.socket | None:
 
 
 def is_open(connection: socket.socket) -> bool:
+    """Whether the other side has not closed this connection; if it has, this side does so too."""
     connection.settimeout(0.2)
-    try:
-        while connection.recv(65_536):
-            pass
-    except TimeoutError:
-        return True
-    except ConnectionError:
-        return False
+    with suppress(ConnectionError):
+        try:
+            while connection.recv(65_536):
+                pass
+        except TimeoutError:
+            return True
+    connection.close()
     return False
 
 

@@ -73,7 +73,7 @@ def test_lines_say_which_request_job_and_worker_they_are_about(service: Logged) 
     assert 0 < posted["seconds"] < 30
     assert lines["GET /v1/jobs/%0ajob 404"]["level"] == "info"
     assert lines["GET /v1/workers 200"]["level"] == "debug"
-    assert lines["starting 1 trainers"]["worker"].startswith("wrk_")
+    assert lines["starting; number of trainers: 1"]["worker"].startswith("wrk_")
 
 
 def test_no_secret_is_in_any_log(service: Logged) -> None:

@@ -111,6 +111,8 @@ class ApiProcesses:
         if child.ready.is_set() or (self._stopping.is_set() and not child.ended.done()):
             self._children[number] = child
             return None
+        if not child.ended.done():
+            log.error("API process %d is not ready after %d seconds; stopping it", number, START_SECONDS)
         await child.stop()
         old = self._children.get(number)
         if old is None or old.ended.done():
