@@ -121,21 +121,22 @@ def test_a_member_that_stops_within_a_long_epoch_is_no_crash(
 def test_a_worker_that_waits_for_its_gang_does_not_exit_as_idle(
     environment: dict[str, str], database: Database
 ) -> None:
+    environment["BESTEPOCH_GANG_SECONDS"] = "20"
     with ExitStack() as processes:
         processes.enter_context(bestepoch(environment, "worker"))
         until(lambda: trainers(database) == 1, SECONDS)
         small = submit(database, **SMALL).id
         until(lambda: job(database, small).progress.epoch, SECONDS)
         gang = submit(database, **JOB, priority=1).id
-        # The busy worker makes room after three seconds.
-        idle = processes.enter_context(bestepoch({**environment, "BESTEPOCH_EXIT_WHEN_IDLE": "1"}, "worker"))
+        # The busy worker makes room after ten seconds.
+        idle = processes.enter_context(bestepoch({**environment, "BESTEPOCH_EXIT_WHEN_IDLE": "2"}, "worker"))
 
         found = ended(database, gang)
 
         assert (found.status, found.attempt) == (Status.succeeded, 1)
-        assert idle.wait(SECONDS) == 0
         with database.transaction() as connection:
-            actions.cancel(connection, small)
+            actions.cancel(connection, small)  # either worker may have claimed it again
+        assert idle.wait(SECONDS) == 0
 
 
 def given_back(gang: Job) -> Job | None:

@@ -17,7 +17,7 @@ from examples.local_service import running_service
 from tests.object_store import artifacts_environment
 from tests.processes import get, linux_only, submit, trainers_of, until, worker_of
 
-KILLS = int(os.environ.get("TEST_KILLS", "100"))
+KILLS = int(os.environ.get("TEST_KILLS", "25"))
 EPOCHS = 45 * KILLS  # some 30 from one kill to the next
 SPEC: dict[str, Any] = {
     "data": {"kind": "synthetic", "rows": 4_000, "features": 20, "signal": 1.0},
