@@ -32,6 +32,8 @@ JOB: dict[str, Any] = {
 SMALL: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 2_000}, "early_stopping": None, "max_epochs": 1_000_000}
 LONG = {**JOB, "data": {"kind": "synthetic", "rows": 400_000}, "batch_size": 4}  # an epoch takes a minute
 SECONDS = 90.0  # of a busy machine
+LEASE_SECONDS = 3
+EACH = [("sqlite", "leader"), ("postgres", "follower")]
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
         **os.environ,
         "BESTEPOCH_HOME": str(tmp_path),
         "BESTEPOCH_DATABASE_URL": database_url,
-        "BESTEPOCH_LEASE_SECONDS": "3",
+        "BESTEPOCH_LEASE_SECONDS": f"{LEASE_SECONDS}",
         "BESTEPOCH_GANG_SECONDS": "6",
         "BESTEPOCH_SAVE_SECONDS": "0.2",
         "BESTEPOCH_TRAINERS": "1",
@@ -59,14 +61,14 @@ def best_sha256(database: Database, job_id: str) -> str:
 
 
 @linux_only
-@pytest.mark.parametrize("killed", ["leader", "follower"])
+@pytest.mark.parametrize(("backend", "killed"), EACH, indirect=["backend"])
 def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
     environment: dict[str, str], database: Database, killed: str
 ) -> None:
     with ExitStack() as processes:
         for _ in range(2):
             processes.enter_context(bestepoch(environment, "worker"))
-        until(lambda: trainers(database) == 2, SECONDS)
+        wait_for_trainers(database, 2)
         undisturbed = submit(database, **JOB, priority=1).id
         assert ended(database, undisturbed).status == Status.succeeded
 
@@ -89,7 +91,7 @@ def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
 
 
 @linux_only
-@pytest.mark.parametrize("stops", ["leader", "follower"])
+@pytest.mark.parametrize(("backend", "stops"), EACH, indirect=["backend"])
 def test_a_member_that_stops_within_a_long_epoch_is_no_crash(
     environment: dict[str, str], database: Database, stops: str
 ) -> None:
@@ -98,7 +100,7 @@ def test_a_member_that_stops_within_a_long_epoch_is_no_crash(
             processes.enter_context(bestepoch({**environment, "BESTEPOCH_DRAIN_SECONDS": "1"}, "worker"))
             for _ in range(2)
         ]
-        until(lambda: trainers(database) == 2, SECONDS)
+        wait_for_trainers(database, 2)
         gang = submit(database, **LONG).id
         until(lambda: job(database, gang).status == Status.running, SECONDS)
         until(lambda: meets(database, gang), SECONDS)
@@ -124,7 +126,7 @@ def test_a_worker_that_waits_for_its_gang_does_not_exit_as_idle(
     environment["BESTEPOCH_GANG_SECONDS"] = "20"
     with ExitStack() as processes:
         processes.enter_context(bestepoch(environment, "worker"))
-        until(lambda: trainers(database) == 1, SECONDS)
+        wait_for_trainers(database, 1)
         small = submit(database, **SMALL).id
         until(lambda: job(database, small).progress.epoch, SECONDS)
         gang = submit(database, **JOB, priority=1).id
@@ -148,6 +150,12 @@ def meets(database: Database, job_id: str) -> bool:
     """Whether the ranks have found their leader."""
     with database.reading() as connection:
         return rendezvous.find(connection, job_id, 1) is not None
+
+
+def wait_for_trainers(database: Database, count: int) -> None:
+    """Wait until there are so many, and each worker knows of the others: one that is alone trains all ranks itself."""
+    until(lambda: trainers(database) == count, SECONDS)
+    time.sleep(LEASE_SECONDS)
 
 
 def trainers(database: Database) -> int:
