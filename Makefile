@@ -50,7 +50,7 @@ test: setup ## Run every test but those of the targets below (4 minutes)
 e2e: setup ## Run whole services, child processes, documents, exports, other tests on Postgres, long tests (19 minutes)
 	$(PYTEST) -rs -m e2e $(SUITES:%=--ignore tests/%)
 
-examples: setup ## Run the property tests that take long with all of their examples (10 minutes)
+examples: setup ## Run the property tests that take long with all of their examples
 	TEST_ALL_EXAMPLES=1 $(PYTEST) --dist load -m sampled
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)

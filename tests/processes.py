@@ -50,7 +50,7 @@ def trainers_of(client: httpx2.Client) -> list[int]:
     return spawned + [pid for pid in servers if any(pid in children(server) for server in servers)]
 
 
-def until(condition: Any, seconds: float = 60.0) -> Any:
+def until(condition: Any, seconds: float = 20.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, "it did not happen in time"

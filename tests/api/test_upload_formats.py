@@ -69,9 +69,9 @@ def test_an_unknown_option_is_refused(client: TestClient, query: str) -> None:
 
 
 @pytest.mark.e2e
-def test_damaged_files_of_every_format_are_a_4xx(live: httpx2.Client, artifacts: Artifacts) -> None:
-    faults = [*list(CSV_FAULTS.values())[::3], *list(FAULTS.values())[::3], *list(IMAGE_FAULTS.values())[::3]]
-    contents = [content.encode() if isinstance(content, str) else content for content, _ in faults]
+def test_every_damaged_file_of_every_format_is_a_4xx(live: httpx2.Client, artifacts: Artifacts) -> None:
+    contents = [content.encode() if isinstance(content, str) else content for content, _ in CSV_FAULTS.values()]
+    contents += [content for content, _ in [*FAULTS.values(), *IMAGE_FAULTS.values()]]
 
     with ThreadPoolExecutor(4) as pool:
         responses = list(pool.map(lambda content: live.post("/v1/datasets", content=content), contents))

@@ -36,11 +36,6 @@ class Visitor:
     page: Page
     url: str
     faults: list[str] = field(default_factory=list)
-    expected: list[str] = field(default_factory=list)
-
-    def expects(self, *texts: str) -> None:
-        """Faults with one of these texts are no faults, even if they come later."""
-        self.expected.extend(texts)
 
     def go(self, place: str) -> Page:
         """Open a page of the dashboard, such as `jobs`."""
@@ -89,7 +84,7 @@ def visits(browser: Browser, url: str, **options: Any) -> Iterator[Visitor]:
     visitor.listen()
     yield visitor
     context.close()
-    assert [fault for fault in visitor.faults if not any(text in fault for text in visitor.expected)] == []
+    assert visitor.faults == []
 
 
 @pytest.fixture(scope="session")

@@ -81,7 +81,7 @@ def test_validation_errors_are_shown_beside_their_field(visitor: Visitor, pengui
 
     expect(page.get_by_label("Learning rate")).to_have_attribute("aria-invalid", "true")
     expect(page.locator("label", has_text="Learning rate").locator(".error")).not_to_be_empty()
-    visitor.expects("422")  # the console lists refused requests
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]  # the console lists refused requests
 
 
 def test_editing_the_spec_as_json_updates_the_fields(visitor: Visitor, penguins: str) -> None:
@@ -151,7 +151,7 @@ def test_predict_one_row(visitor: Visitor, service: httpx2.Client, trained: list
     page.locator("[name=body_mass_g]").fill("heavy")
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.get_by_role("alert").filter(has_text="heavy")).to_be_visible()
-    visitor.expects("422")
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
 
 
 def test_an_export_is_downloaded(visitor: Visitor, trained: list[dict[str, Any]]) -> None:
@@ -243,4 +243,4 @@ def test_a_missing_or_wrong_api_key_opens_the_key_dialog(browser: Browser, tmp_p
                 page.locator("dialog input").fill(key)
                 page.get_by_role("button", name="Sign in").click()
             expect(page.locator("main .status")).to_have_text("Ready")
-            visitor.expects("401")
+            visitor.faults[:] = [each for each in visitor.faults if "401" not in each]

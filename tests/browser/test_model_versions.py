@@ -72,7 +72,7 @@ def test_each_column_of_the_members_has_a_field_of_its_type(visitor: Visitor, se
     expect(evaluated).to_be_visible(timeout=60_000)
     matrix = page.get_by_role("region", name="Confusion matrix")
     assert matrix.evaluate("element => element.scrollWidth <= element.clientWidth"), "the matrix is cut off"
-    visitor.expects("422")
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
 
 
 def test_a_text_without_a_data_set_is_quoted(visitor: Visitor, service: httpx2.Client) -> None:
@@ -86,7 +86,7 @@ def test_a_text_without_a_data_set_is_quoted(visitor: Visitor, service: httpx2.C
     predict(page)
 
     expect(page.locator("main")).to_contain_text("Prediction: ")
-    visitor.expects("422")
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
 
 
 def test_a_shadow_predicts_the_same_row(visitor: Visitor, service: httpx2.Client) -> None:

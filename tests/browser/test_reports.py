@@ -85,7 +85,7 @@ def test_the_report_of_a_running_job_appears_when_it_ends(visitor: Visitor, serv
 
     expect(page.get_by_role("list", name="Findings")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("No report:")).to_have_count(0)
-    visitor.expects("409")
+    visitor.faults[:] = [each for each in visitor.faults if "409" not in each]
 
 
 @pytest.mark.parametrize(("document", "ending"), [("HTML", ".html"), ("Markdown", ".md")])
@@ -126,7 +126,7 @@ def test_a_job_without_kept_predictions_says_why_it_has_no_report(browser: Brows
             expect(page.locator("main")).to_contain_text(f"No report: {reason}")
             page.get_by_role("link", name="Training", exact=True).click()
             expect(page.locator(".marker text")).to_be_visible()
-            visitor.expects("409")
+            visitor.faults[:] = [each for each in visitor.faults if "409" not in each]
 
 
 def test_the_cost_of_retraining_is_shown_before_its_answers(

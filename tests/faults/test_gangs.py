@@ -33,7 +33,6 @@ SMALL: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 2_000}, "early_st
 LONG = {**JOB, "data": {"kind": "synthetic", "rows": 400_000}, "batch_size": 4}  # an epoch takes a minute
 SECONDS = 90.0  # of a busy machine
 LEASE_SECONDS = 3
-EACH = [("sqlite", "leader"), ("postgres", "follower")]
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def best_sha256(database: Database, job_id: str) -> str:
 
 
 @linux_only
-@pytest.mark.parametrize(("backend", "killed"), EACH, indirect=["backend"])
+@pytest.mark.parametrize("killed", ["leader", "follower"])
 def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
     environment: dict[str, str], database: Database, killed: str
 ) -> None:
@@ -91,7 +90,7 @@ def test_busy_workers_make_room_for_a_gang_and_a_killed_member_only_delays_it(
 
 
 @linux_only
-@pytest.mark.parametrize(("backend", "stops"), EACH, indirect=["backend"])
+@pytest.mark.parametrize("stops", ["leader", "follower"])
 def test_a_member_that_stops_within_a_long_epoch_is_no_crash(
     environment: dict[str, str], database: Database, stops: str
 ) -> None:

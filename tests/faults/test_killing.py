@@ -115,7 +115,7 @@ def test_a_second_signal_stops_a_worker_at_once(own_service: httpx2.Client) -> N
     time.sleep(0.5)
     os.kill(worker, signal.SIGTERM)
 
-    until(lambda: not any(alive(pid) for pid in everyone), 15)
+    until(lambda: not any(alive(pid) for pid in everyone), 5)
 
 
 @linux_only

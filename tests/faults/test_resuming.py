@@ -17,7 +17,7 @@ from examples.local_service import running_service
 from tests.object_store import artifacts_environment
 from tests.processes import get, linux_only, submit, trainers_of, until, worker_of
 
-KILLS = int(os.environ.get("TEST_KILLS", "25"))
+KILLS = int(os.environ.get("TEST_KILLS", "100"))
 EPOCHS = 45 * KILLS  # some 30 from one kill to the next
 SPEC: dict[str, Any] = {
     "data": {"kind": "synthetic", "rows": 4_000, "features": 20, "signal": 1.0},
@@ -65,7 +65,7 @@ def test_a_trainer_killed_repeatedly_at_random_moments(saving_often: httpx2.Clie
     job_id, killed = submit(client, spec), 0
     while killed < KILLS and not get(client, job_id)["finished_at"]:
         before = get(client, job_id)["progress"]["epoch"]
-        until(lambda n=before: (job := get(client, job_id))["progress"]["epoch"] > n or job["finished_at"])
+        until(lambda n=before: (job := get(client, job_id))["progress"]["epoch"] > n or job["finished_at"], 60)
         time.sleep(chance.uniform(0, 0.3))
         for trainer in trainers_of(client):
             os.kill(trainer, signal.SIGKILL)

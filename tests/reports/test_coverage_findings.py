@@ -29,9 +29,9 @@ def warned(found: list[ConformalCoverage]) -> bool:
 @pytest.mark.e2e
 @pytest.mark.parametrize(("calibration_rows", "rows"), [(30, 20), (60, 100), (60, 600), (120, 5_000), (2_000, 5_000)])
 def test_rows_like_those_of_calibration_are_rarely_warned_about(calibration_rows: int, rows: int) -> None:
-    found = [warned(coverages(calibration_rows, rows)) for _ in range(100)]
+    found = [warned(coverages(calibration_rows, rows)) for _ in range(200)]
 
-    assert sum(found) <= stats.binom.ppf(0.999, 100, 0.025)
+    assert sum(found) <= stats.binom.ppf(0.999, 200, 0.025)
 
 
 def test_rows_with_larger_errors_are_warned_about() -> None:

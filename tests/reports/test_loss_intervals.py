@@ -10,7 +10,7 @@ from service.reports.loss_intervals import LossIntervals, difference_of_samples
 from service.reports.rows import Truth
 from service.reports.sections.estimate import Estimate
 
-REPEATS = 150
+REPEATS = 300
 RMSE, LOG_LOSS = Truth(np.zeros(1)), Truth(np.zeros(1), 2)
 RNG = np.random.default_rng(3)
 
