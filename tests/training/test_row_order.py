@@ -67,6 +67,31 @@ def test_a_window_holds_whole_blocks_which_are_read_ahead_once(rows: int, window
     assert all(row % BLOCK_ROWS == 0 or row - 1 == before for before, row in pairwise(pages.rows))
 
 
+def test_the_next_window_is_read_bit_by_bit_while_rows_are_taken_and_wholly_before_it_begins() -> None:
+    pages, blocks = Pages(), 50
+    order = WindowedOrder(0, 1, 4 * blocks * BLOCK_ROWS, blocks * BLOCK_ROWS, pages)
+    read = []
+    for first in range(0, blocks * BLOCK_ROWS, BLOCK_ROWS):
+        order.rows(first, first + BLOCK_ROWS)
+        read.append(len(pages.rows) // BLOCK_ROWS - blocks)
+
+    assert max(after - before for before, after in pairwise([0, *read])) <= 2
+    assert read[40:] == [blocks] * 10
+    pages.rows.clear()
+    order.rows(blocks * BLOCK_ROWS, blocks * BLOCK_ROWS + 1)
+    assert len(pages.rows) == BLOCK_ROWS
+
+
+def test_rows_of_an_epoch_that_goes_on_are_read_from_its_window_on() -> None:
+    pages, window = Pages(), 10 * BLOCK_ROWS
+    order = WindowedOrder(0, 1, 4 * window, window, pages)
+    taken = order.rows(window + 5, 2 * window).tolist()
+    order.rows(0, 1)
+
+    assert {*taken} < {*pages.rows[:window]}
+    assert {*pages.rows[2 * window :]} >= {*order.rows(0, window).tolist()}
+
+
 def test_seeds_and_epochs_have_orders_of_their_own() -> None:
     orders = [tuple(whole(seed, epoch, 3_000, 1_024)) for seed in range(3) for epoch in range(1, 4)]
 
