@@ -1,7 +1,7 @@
 """Cost of requests, compared with a bare FastAPI route that reads one row, and poll latency while all cores train.
 
     python -m benchmarks.api
-    python -m benchmarks.api processes [python of an environment with mlflow and psycopg2]
+    python -m benchmarks.api processes [python of an environment with mlflow and psycopg]
 
 The second measures polls alone, of `bestepoch api` with one and with two processes, on SQLite and on Postgres, and
 those of a run of `mlflow server` with as many workers and the same kind of database, `runs/get`. A client of another
