@@ -11,12 +11,12 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Literal
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, GenericError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from service.artifacts.hashing import sha256_of
 from service.artifacts.interface import CHUNK_BYTES, DEPLOYMENT_ID, FOLDERS, TRASH, UPLOADS, Artifacts, File, checked
-from service.artifacts.retries import retried, summary
+from service.artifacts.retries import NO_BUCKET, retried, summary
 from service.errors import StorageError, Unavailable
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ PARTS_AT_ONCE = 4
 # A file is read part by part: those that are sent, and the next one, are in memory. S3 accepts no smaller parts.
 FILE_PART_BYTES, FILE_PARTS_AT_ONCE = 5 * 1024**2, 2
 MAX_PARTS = 10_000  # of S3
+LONG_TRIES = 3  # to write or read all of a large file, which may fail at its end
 PAGE = 1_000  # objects of a listing
 CHECK_SECONDS = 5.0  # for which a successful check holds
 
@@ -92,7 +93,7 @@ class ObjectArtifacts(Artifacts):
                 digest.update(chunk)
             return digest.hexdigest()
 
-        return retried(f"read {key}", read)
+        return retried(f"read {key}", read, tries=LONG_TRIES)
 
     def address(self, key: str) -> str:
         """See Artifacts."""
@@ -141,9 +142,15 @@ class ObjectArtifacts(Artifacts):
                 self._require_same(key, sha256)
                 return
             where = self._store, _checked(key)
-            obstore.put(*where, data, use_multipart=True, chunk_size=part_bytes, max_concurrency=at_once)
+            try:
+                obstore.put(*where, data, use_multipart=True, chunk_size=part_bytes, max_concurrency=at_once)
+            except FileNotFoundError as error:  # no such upload: a request whose answer was lost has completed it
+                if NO_BUCKET in str(error):
+                    raise
+                if self.size(key) is None or self.sha256(key) != sha256:
+                    raise GenericError(summary(error)) from error
 
-        retried(f"write {key}", upload)
+        retried(f"write {key}", upload, tries=LONG_TRIES)
 
     def _require_same(self, key: str, sha256: str) -> None:
         """Raise StorageError if the object at this key has other bytes than those that were to be stored."""

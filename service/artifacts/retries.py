@@ -32,14 +32,16 @@ DENIED = (NotSupportedError, PermissionDeniedError, UnauthenticatedError, Unknow
 NO_BUCKET = "NoSuchBucket"
 
 
-def retried(what: str, request: Callable[[], T], seconds: float | None = None) -> T:
+def retried(what: str, request: Callable[[], T], seconds: float | None = None, tries: int = 1) -> T:
     """The result of `request`, which is repeated while the store fails. Raises Unavailable after RETRY_SECONDS.
 
     Denied requests are not repeated: an operator has to fix the credentials, the policy or the clock.
     FileNotFoundError, AlreadyExistsError and PreconditionError are answers, and pass. `seconds`: another deadline.
+    `tries`: at least so many, of a request that may take longer than the deadline before it fails.
     """
     deadline, wait = time.monotonic() + (RETRY_SECONDS if seconds is None else seconds), FIRST_WAIT
     while True:
+        tries -= 1
         try:
             return request()
         except FileNotFoundError as error:
@@ -49,10 +51,10 @@ def retried(what: str, request: Callable[[], T], seconds: float | None = None) -
         except (AlreadyExistsError, PreconditionError):
             raise
         except BaseError as error:
-            if isinstance(error, DENIED) or time.monotonic() >= deadline:
+            if isinstance(error, DENIED) or (time.monotonic() >= deadline and tries <= 0):
                 raise Unavailable(f"the artifact store does not answer: {what}: {summary(error)}") from error
             log.info("the artifact store failed, trying again: %s: %s", what, summary(error))
-            time.sleep(min(wait, max(deadline - time.monotonic(), 0.0)) * random.uniform(0.5, 1.0))
+            time.sleep(min(wait, max(deadline - time.monotonic(), FIRST_WAIT)) * random.uniform(0.5, 1.0))
             wait = min(wait * 2, LONGEST_WAIT)
 
 

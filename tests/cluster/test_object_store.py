@@ -77,6 +77,25 @@ def test_a_file_is_whole_after_each_kind_of_fault_at_each_request(
     assert list(machine().files()) == [File(KEY, len(data))]
 
 
+@pytest.mark.parametrize("fault", ["error", "error after"])
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_large_file_is_sent_again_if_it_fails_later_than_small_ones_are_retried(
+    machine: Open, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str, replace: bool
+) -> None:
+    if replace:
+        machine().put(KEY, b"older" * PART_BYTES)
+    monkeypatch.setattr(retries_module, "RETRY_SECONDS", 0.0)
+    failing = iter([fault] * 5)  # the tries of one completion
+    proxy.choose = lambda method, path: next(failing, None) if method == "POST" and "uploadId" in path else None
+    (tmp_path / "file").write_bytes(LARGE)
+
+    machine().adopt(tmp_path / "file", KEY, replace=replace)
+
+    assert next(failing, None) is None
+    assert read(machine(), LARGE) == LARGE
+    assert list(machine().files()) == [File(KEY, len(LARGE))]
+
+
 def test_a_lost_answer_to_a_write_is_not_a_conflict(store: Artifacts, machine: Open, proxy: FaultProxy) -> None:
     lost = iter(["lost response"])
     proxy.choose = lambda method, _path: next(lost, None) if method == "PUT" else None
