@@ -132,7 +132,7 @@ def start_context(cuda: bool) -> ForkServerContext | SpawnContext:
     if cuda:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["service.worker.trainer"])
+    context.set_forkserver_preload(["service.worker.trainer_server"])
     return context
 
 
