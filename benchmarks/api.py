@@ -1,12 +1,9 @@
 """Cost of requests, compared with a bare FastAPI route that reads one row, and poll latency while all cores train.
 
     python -m benchmarks.api
-    python -m benchmarks.api processes [python of an environment with mlflow and psycopg]
 
-The second measures polls alone, of `bestepoch api` with one and with two processes, on SQLite and on Postgres, and
-those of a run of `mlflow server` with as many workers and the same kind of database, `runs/get`. A client of another
-process keeps 8 connections busy. The bare route is uvicorn with h11 too, a `def` endpoint. Ratios are medians of
-rounds that measure one after the other.
+A client of another process keeps 8 connections busy. The bare route is uvicorn with h11 too, a `def` endpoint.
+Ratios are medians of rounds that measure one after the other.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from fastapi import FastAPI
 
 from examples.local_service import running_service
 from service.settings import free_port
-from tests.databases import postgres_database, postgres_server
+from tests.databases import postgres_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,8 +39,6 @@ ROUNDS = 5
 STREAMS = 1_000
 SPEC: dict[str, Any] = {"data": {"kind": "synthetic"}, "max_epochs": 100, "early_stopping": None}
 ENDLESS: dict[str, Any] = {**SPEC, "max_epochs": 1_000_000}
-OTHERS_SECONDS = 10.0  # from the first process of a server that is ready to the last
-MLFLOW = "/api/2.0/mlflow/runs"
 PACED = 50  # polls a second, as many scripts would send them
 
 
@@ -57,75 +52,6 @@ def main() -> None:
                 migrate(settings)
             with running_service(home / name, **settings) as client:
                 measure(name, client, bare)
-
-
-def compare_processes(mlflow: str | None) -> None:
-    """Polls of an ended job at one and at two API processes, without a worker; of MLflow's by this Python, if given."""
-    with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        bare = stack.enter_context(bare_route(home))
-        postgres = stack.enter_context(postgres_server())
-        for name, settings in (("SQLite", {}), ("Postgres", {"BESTEPOCH_DATABASE_URL": postgres})):
-            migrate({**settings, "BESTEPOCH_HOME": str(home / name)})
-            with running_service(home / name, **settings) as client:
-                job = client.post("/v1/jobs", json=SPEC).json()["id"]
-                assert client.get(f"/v1/jobs/{job}", params={"wait": 60}).json()["status"] == "succeeded"
-            with ExitStack() as servers:
-                requests = {"bare": get(bare, "/job_1")}
-                for processes in (1, 2):
-                    api = servers.enter_context(running_api(home / name, processes, settings))
-                    requests[f"bestepoch, {processes} processes"] = get(api, f"/v1/jobs/{job}")
-                    if mlflow:
-                        empty = servers.enter_context(postgres_database(postgres)) if settings else ""
-                        store = empty or f"sqlite:///{home}/mlflow_{processes}.db"
-                        theirs = servers.enter_context(running_mlflow(mlflow, processes, store))
-                        requests[f"MLflow, {processes} workers"] = get(theirs, f"{MLFLOW}/get?run_id={new_run(theirs)}")
-                rates = {which: list[float]() for which in requests}
-                for _ in range(ROUNDS):
-                    for which, request in requests.items():
-                        rates[which].append(rate(request))
-            for which, found in rates.items():
-                cost = median(b / r for b, r in zip(rates["bare"], found, strict=True))
-                print(f"{name}, {which}: {median(found):,.0f} polls a second, {cost:.2f} x bare")
-
-
-@contextmanager
-def running_api(home: Path, processes: int, settings: dict[str, str]) -> Iterator[str]:
-    """Its address."""
-    port = free_port("127.0.0.1")
-    command = [sys.executable, "-m", "service.cli", "api", "--port", f"{port}", "--processes", f"{processes}"]
-    environment = {**os.environ, "BESTEPOCH_HOME": str(home), "BESTEPOCH_LOG_LEVEL": "warning", **settings}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/readyz")
-        time.sleep(OTHERS_SECONDS)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextmanager
-def running_mlflow(python: str, workers: int, store: str) -> Iterator[str]:
-    """Its address."""
-    port = free_port("127.0.0.1")
-    command = [python, "-m", "mlflow", "server", "--port", f"{port}", "--workers", f"{workers}"]
-    process = subprocess.Popen([*command, "--backend-store-uri", store], stdout=subprocess.DEVNULL)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health")
-        time.sleep(OTHERS_SECONDS)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def new_run(mlflow: str) -> str:
-    """A run with a loss of 100 epochs."""
-    run = httpx2.post(f"{mlflow}{MLFLOW}/create", json={"experiment_id": "0"}).json()["run"]["info"]["run_id"]
-    losses = [{"key": "val_loss", "value": 1 / (step + 1), "timestamp": step, "step": step} for step in range(100)]
-    httpx2.post(f"{mlflow}{MLFLOW}/log-batch", json={"run_id": run, "metrics": losses}).raise_for_status()
-    return str(run)
 
 
 def wait_for(url: str) -> None:
@@ -321,7 +247,5 @@ def serve_bare(file: str, port: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["bare"]:
         serve_bare(sys.argv[2], int(sys.argv[3]))
-    elif sys.argv[1:2] == ["processes"]:
-        compare_processes(sys.argv[2] if len(sys.argv) > 2 else None)
     else:
         main()

@@ -67,7 +67,7 @@ def test_a_window_holds_whole_blocks_which_are_read_ahead_once(rows: int, window
     assert all(row % BLOCK_ROWS == 0 or row - 1 == before for before, row in pairwise(pages.rows))
 
 
-def test_the_next_window_is_read_bit_by_bit_while_rows_are_taken_and_wholly_before_it_begins() -> None:
+def test_the_next_window_is_read_gradually_while_rows_are_taken_and_wholly_before_it_begins() -> None:
     pages, blocks = Pages(), 50
     order = WindowedOrder(0, 1, 4 * blocks * BLOCK_ROWS, blocks * BLOCK_ROWS, pages)
     read = []
