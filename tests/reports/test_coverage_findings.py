@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,6 +15,7 @@ from tests.reports.examples import evaluation
 
 LEVELS = (0.8, 0.9, 0.95)
 RNG = np.random.default_rng(0)
+EVALUATION = cache(lambda: evaluation(regression=True))
 
 
 def coverages(calibration_rows: int, rows: int, scale: float = 1.0) -> list[ConformalCoverage]:
@@ -22,11 +25,10 @@ def coverages(calibration_rows: int, rows: int, scale: float = 1.0) -> list[Conf
 
 
 def warned(found: list[ConformalCoverage]) -> bool:
-    said = evaluation_findings(evaluation(regression=True).model_copy(update={"conformal": found}))
+    said = evaluation_findings(EVALUATION().model_copy(update={"conformal": found}))
     return any("hold the true value of only" in each.text for each in said)
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize(("calibration_rows", "rows"), [(30, 20), (60, 100), (60, 600), (120, 5_000), (2_000, 5_000)])
 def test_rows_like_those_of_calibration_are_rarely_warned_about(calibration_rows: int, rows: int) -> None:
     found = [warned(coverages(calibration_rows, rows)) for _ in range(200)]
