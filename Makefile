@@ -4,9 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Where pip finds torch, to pick another build of it (CPU or a CUDA version); empty: where it finds the rest.
 TORCH_INDEX_URL ?=
-# Test processes at once: one a core, four at most.
+# Test processes at once: one a core, four at most. Threads of their matrix products would only wait for each other.
 TEST_PROCESSES ?= auto
-PYTEST := $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
+PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocesses 4 --dist loadfile
 # Every suite starts many processes, which need not compile the modules once more.
 export PYTHONDONTWRITEBYTECODE :=
 # Suites with targets of their own.

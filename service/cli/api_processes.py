@@ -77,6 +77,7 @@ class SharedPort:
 
 
 def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], None] | None = None) -> None:
+    gc.disable()  # until all is imported and built: hardly anything of it is garbage
     from service.api.app import create_app
     from service.artifacts import ArtifactsConfig, open_artifacts
     from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting
@@ -103,6 +104,7 @@ def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], N
         on_start()
     predictor.start()
     gc.freeze()  # routes and models, which stay: not to be scanned again and again
+    gc.enable()
     if shared is None:
         typer.echo(_greeting(settings.host, port))
     else:

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from service.api.processes.parent import ApiProcesses, listen
 from service.settings import free_port
@@ -28,6 +29,7 @@ TINY = {"data": {"kind": "synthetic", "rows": 100}, "max_epochs": 3}
 Parent = subprocess.Popen[bytes]
 
 pytestmark = linux_only
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)  # where the database plays no part
 
 
 @contextmanager
@@ -111,6 +113,7 @@ def test_no_request_is_lost_while_the_processes_are_replaced(tmp_path: Path, dat
     assert jobs == answers.count(201)  # the first job was cancelled
 
 
+@on_sqlite
 def test_a_killed_process_is_replaced_and_the_other_answers_meanwhile(tmp_path: Path, database_url: str) -> None:
     with api_processes(tmp_path, database_url) as (client, parent):
         killed = min(processes_of(parent))
@@ -126,6 +129,7 @@ def test_a_killed_process_is_replaced_and_the_other_answers_meanwhile(tmp_path: 
         parent.returncode = 0  # what the block asserts
 
 
+@on_sqlite
 def test_one_answer_has_the_metrics_of_all_processes(tmp_path: Path, database_url: str) -> None:
     with api_processes(tmp_path, database_url) as (client, _):
         for _ in range(40):

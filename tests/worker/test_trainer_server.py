@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -30,3 +31,15 @@ def test_a_process_that_it_forks_keeps_its_exit_code() -> None:
     process.join()
 
     assert process.exitcode == 7
+
+
+def exit_with_collected_share() -> None:
+    sys.exit(int(gc.isenabled()) + 2 * (gc.get_freeze_count() > len(gc.get_objects())))
+
+
+def test_garbage_is_collected_in_what_a_trainer_makes_alone() -> None:
+    process = start_context(cuda=False).Process(target=exit_with_collected_share)
+    process.start()
+    process.join()
+
+    assert process.exitcode == 3
