@@ -1,13 +1,15 @@
-"""How many examples a property test that takes long gets."""
+"""How many examples, cases or repetitions a test that takes long gets; all with `make examples`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
+
+T = TypeVar("T")
 
 ALL = os.environ.get("TEST_ALL_EXAMPLES") == "1"
 
@@ -19,3 +21,8 @@ def sampled(few: int, every: int, **options: Any) -> Callable[[Any], Any]:
         return pytest.mark.sampled(settings(max_examples=every if ALL else few, **options)(test))
 
     return decorate
+
+
+def some(cases: Sequence[T], every: int) -> Sequence[T]:
+    """The first of every so many cases, or all with `make examples`; the test needs `pytest.mark.sampled`."""
+    return cases if ALL else cases[::every]

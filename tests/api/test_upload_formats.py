@@ -16,7 +16,7 @@ from service.artifacts import Artifacts
 from tests.data.files import BOMB, CSV, FAULTS, X, npy, npz, parquet
 from tests.data.image_files import IMAGE_FAULTS, zip_of
 from tests.data.test_csv_errors import FAULTS as CSV_FAULTS
-from tests.examples import ALL
+from tests.examples import some
 
 FORMATS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "csv": (CSV, {"format": "csv", "delimiter": ","}),
@@ -75,11 +75,8 @@ def test_damaged_files_of_every_format_are_a_4xx(live: httpx2.Client, artifacts:
     """One in four of them, or all with `make examples`: what is wrong with each is tested where files are read."""
     contents = [content.encode() if isinstance(content, str) else content for content, _ in CSV_FAULTS.values()]
     contents += [content for content, _ in [*FAULTS.values(), *IMAGE_FAULTS.values()]]
-    if not ALL:
-        contents = contents[::4]
-
     with ThreadPoolExecutor(4) as pool:
-        responses = list(pool.map(lambda content: live.post("/v1/datasets", content=content), contents))
+        responses = list(pool.map(lambda content: live.post("/v1/datasets", content=content), some(contents, 4)))
 
     answers = {(response.status_code, response.json()["code"]) for response in responses}
     assert answers == {(422, "invalid_data"), (413, "too_large")}

@@ -16,8 +16,8 @@ import pytest
 
 from service.cli.common import CommandError
 from service.client.progress_bar import curve
-from tests.e2e.conftest import Run
-from tests.processes import ENDLESS, submit
+from tests.e2e.conftest import Run, upload
+from tests.processes import ENDLESS, get, submit
 
 PENGUINS = "examples/penguins.csv"
 QUICK = ("--target", "species", "--max-epochs", "2", "--json")
@@ -81,18 +81,25 @@ def test_a_cancelled_job_has_its_own_exit_code(run: Run, service: httpx2.Client)
     assert run("watch", job).exit_code == 3
 
 
+@pytest.fixture(scope="module")
+def trained(service: httpx2.Client) -> str:
+    spec = {"data": {"kind": "dataset", "id": upload(service, Path(PENGUINS))["id"], "target": "species"}}
+    job = submit(service, {**spec, "max_epochs": 2})
+    assert get(service, job, wait=60)["status"] == "succeeded"
+    return job
+
+
 @pytest.mark.parametrize("reader", ["true", "head -c 1"])
 @pytest.mark.parametrize(
     ("command", "rows"), [("predict", 5), ("predict", 50_000), ("predict --json", 50_000), ("jobs", 0), ("show", 0)]
 )
 def test_a_closed_pipe_ends_a_command_quietly(
-    service: httpx2.Client, run: Run, tmp_path: Path, command: str, rows: int, reader: str
+    trained: str, run: Run, tmp_path: Path, command: str, rows: int, reader: str
 ) -> None:
-    job = json.loads(run("train", PENGUINS, *QUICK, "--out", str(tmp_path)).stdout)["id"]
     head, *lines = Path(PENGUINS).read_text().splitlines()
     (tmp_path / "rows.csv").write_text("\n".join([head, *islice(cycle(lines), rows)]))
     name, *options = command.split()
-    arguments = {"predict": [job, str(tmp_path / "rows.csv")], "jobs": ["--limit", "1"], "show": [job]}[name]
+    arguments = {"predict": [trained, str(tmp_path / "rows.csv")], "jobs": ["--limit", "1"], "show": [trained]}[name]
     piped = shlex.join([sys.executable, "-m", "service.cli", name, *arguments, *options])
 
     script = f"{piped} | {reader} > /dev/null; echo ${{PIPESTATUS[0]}}"

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import upload
+from tests.examples import some
 
 PENGUINS = Path("examples/penguins.csv")
 ROW = {"island": "Biscoe", "sex": None, "bill_length_mm": 46.1, "bill_depth_mm": 13.2, "flipper_length_mm": 211.0}
@@ -30,9 +31,13 @@ def dataset(service: httpx2.Client) -> str:
     return str(upload(service, PENGUINS)["id"])
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "target"),
-    [("resnet", "species"), ("tabm_mini", "body_mass_g"), ("tabm_full", "species"), ("ft_transformer", "species")],
+    some(
+        [("ft_transformer", "species"), ("resnet", "species"), ("tabm_mini", "body_mass_g"), ("tabm_full", "species")],
+        2,
+    ),
 )
 def test_a_network_is_planned_trained_asked_and_exported(
     service: httpx2.Client, dataset: str, name: str, target: str, tmp_path: Path

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from service.reports.loss_intervals import LossIntervals, difference_of_samples
 from service.reports.rows import Truth
 from service.reports.sections.estimate import Estimate
+from tests.examples import ALL
 
-REPEATS = 300
+REPEATS = 300 if ALL else 100
 RMSE, LOG_LOSS = Truth(np.zeros(1)), Truth(np.zeros(1), 2)
 RNG = np.random.default_rng(3)
 
@@ -21,6 +22,7 @@ def difference(truth: Truth, new: NDArray[np.float64], known: LossIntervals) -> 
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.sampled
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 @pytest.mark.parametrize("regression", [False, True], ids=["mean", "rmse"])
 def test_the_interval_of_a_difference_of_two_samples_covers_it(scale: float, regression: bool) -> None:

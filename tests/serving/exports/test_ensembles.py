@@ -31,6 +31,7 @@ from service.serving.exports.rows import rows_for
 from service.spec.resolved import Feature
 from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint
+from tests.examples import sampled
 from tests.serving.exports.networks import CLIPPED, DATES, TARGETS, mixed, numbers, of_every_encoding, untrained
 
 CITIES = ["", "Böblingen", "Ulm", "a b", "unknown city"]
@@ -120,7 +121,7 @@ def test_any_average_predicts_the_same_from_its_description(model: TrainedModel,
         check(model, lambda asked: again(*again.tensors(asked)), [*rows, *rows_for(model, {})[:4]], "description")
 
 
-@settings(max_examples=3)
+@sampled(1, 3)
 @given(models())
 def test_any_average_is_written_as_a_bundle_an_onnx_file_and_a_program(model: TrainedModel) -> None:
     rows = [row for row in rows_for(model, {})[:6] if "" not in row.values()]  # in ONNX, an empty text may be a null

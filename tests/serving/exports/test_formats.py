@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from service.serving.exports.program import to_pt2
 from service.serving.exports.rows import rows_for
 from service.spec.table import ColumnType
 from service.training.checkpoint import LoadedCheckpoint
+from tests.examples import some
 from tests.serving.exports.networks import (
     CLIPPED,
     MIXED_ROWS,
@@ -95,8 +97,8 @@ def test_any_network_answers_the_same_from_its_plain_description(architecture: d
         check(alone(checkpoint), lambda rows: again(*again.tensors(rows)), rows_of(checkpoint), "description")
 
 
-@pytest.mark.parametrize("architecture", NETS)
-@pytest.mark.parametrize("to_file", [to_pt2, to_onnx])
+@pytest.mark.sampled
+@pytest.mark.parametrize(("to_file", "architecture"), some([*itertools.product([to_pt2, to_onnx], NETS)], 3))
 def test_networks_of_every_kind_are_written(architecture: dict[str, Any], to_file: Callable[..., bytes]) -> None:
     _, checkpoint = trained(architecture)
 
