@@ -11,6 +11,8 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocess
 export PYTHONDONTWRITEBYTECODE :=
 # Suites with targets of their own.
 SUITES := faults chaos fuzz browser generated cluster
+# Histories of the queue that `make chaos` compares with a model of it.
+QUEUE_EXAMPLES ?= 100
 # What `make test-fast` runs, but for tests that are marked as slow or need Postgres.
 FAST := tests/spec tests/data tests/training tests/store tests/api/test_jobs.py tests/api/test_sweeps.py \
   tests/api/test_plan.py tests/domain tests/stopping
@@ -50,14 +52,14 @@ test: setup ## Run every test but those of the targets below (4 minutes)
 e2e: setup ## Run whole services, child processes, documents, exports, other tests on Postgres, long tests (19 minutes)
 	$(PYTEST) -rs -m e2e $(SUITES:%=--ignore tests/%)
 
-examples: setup ## Run the property tests that take long with all of their examples
+examples: setup ## Run the tests that take long with all of their examples and cases
 	TEST_ALL_EXAMPLES=1 $(PYTEST) --dist load -m sampled
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)
 	$(BIN)/pytest tests/faults -rs
 
 chaos: setup ## Strike at random at a service at work, on either database, and look what is lost (5 minutes)
-	TEST_EXAMPLES=100 $(PYTEST) --dist load tests/store/test_queue_model.py
+	TEST_EXAMPLES=$(QUEUE_EXAMPLES) $(PYTEST) --dist load tests/store/test_queue_model.py
 	$(BIN)/pytest tests/chaos -s
 
 fuzz: setup ## Make up requests, files and specs, and see that each is answered as documented (3 minutes)
