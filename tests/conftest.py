@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -62,6 +63,8 @@ E2E = [
     )
 ]
 POSTGRES = pytest.param("postgres", marks=pytest.mark.e2e)
+BACKENDS = {"sqlite": "sqlite", "postgres": POSTGRES}
+"""The databases that tests are run on by default; `TEST_BACKENDS=postgres` takes one alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -95,7 +98,7 @@ def unchanged_logging() -> Iterator[None]:
         logger.setLevel(level)
 
 
-@pytest.fixture(params=["sqlite", POSTGRES])
+@pytest.fixture(params=[BACKENDS[name] for name in os.environ.get("TEST_BACKENDS", "sqlite postgres").split()])
 def backend(request: pytest.FixtureRequest) -> str:
     """The kind of database; `@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)` takes one alone.
 

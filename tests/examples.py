@@ -23,6 +23,12 @@ def sampled(few: int, every: int, **options: Any) -> Callable[[Any], Any]:
     return decorate
 
 
+def postgres_at_least(test: Any) -> Any:
+    """On Postgres, or on SQLite too with `make examples`: for tests that take minutes on each."""
+    backends = some([pytest.param("postgres", marks=pytest.mark.e2e), "sqlite"], 2)
+    return pytest.mark.sampled(pytest.mark.parametrize("backend", backends, indirect=True)(test))
+
+
 def some(cases: Sequence[T], every: int) -> Sequence[T]:
     """The first of every so many cases, or all with `make examples`; the test needs `pytest.mark.sampled`."""
     return cases if ALL else cases[::every]

@@ -21,7 +21,6 @@ from service.cli.common import (
     connect,
     count,
 )
-from service.cli.gains import Gain, gains_of, sentence
 from service.cli.jobs import print_result
 from service.domain.checkpoint import CheckpointFormat
 from service.spec.read_options import FileFormat
@@ -29,6 +28,7 @@ from service.spec.read_options import FileFormat
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from service.cli.gains import Gain
     from service.client import Client, Model, Sweep
     from service.client.client import Preset
     from service.client.served_model import FileFormat as ModelFormat
@@ -193,6 +193,8 @@ class _Training:
     def _report(
         self, sweep: Sweep, model: Model, rival: Sweep | None, plan: dict[str, Any], out: Path | None, *, as_json: bool
     ) -> None:
+        from service.cli.gains import gains_of, sentence
+
         if not as_json:
             typer.echo(published_text(model))
         gains = gains_of(model, rival)

@@ -20,6 +20,7 @@ import pytest
 from service.api.processes.parent import ApiProcesses, listen
 from service.settings import free_port
 from service.store.engine import migrate
+from tests.examples import postgres_at_least
 from tests.processes import alive, children, command, linux_only, until
 
 HOLDER = Path(__file__).with_name("slot_holder.py")
@@ -98,6 +99,7 @@ def load(url: str) -> Iterator[list[int | Exception]]:
             thread.join(70)
 
 
+@postgres_at_least
 def test_no_request_is_lost_while_the_processes_are_replaced(tmp_path: Path, database_url: str) -> None:
     with api_processes(tmp_path, database_url) as (client, parent):
         before = processes_of(parent)
@@ -183,6 +185,7 @@ def is_open(connection: socket.socket) -> bool:
     return False
 
 
+@postgres_at_least
 def test_a_process_killed_under_load_is_replaced_and_its_streams_are_given_back(
     tmp_path: Path, database_url: str
 ) -> None:

@@ -21,6 +21,7 @@ from service.settings import free_port
 from service.store import migrations
 from service.store.engine import Database, migrate
 from tests.e2e.test_last_release import ITS_REVISION, ROOT, last_release  # noqa: F401  (a fixture)
+from tests.examples import postgres_at_least
 from tests.processes import until
 
 TINY = {"data": {"kind": "synthetic", "rows": 100}, "max_epochs": 3, "early_stopping": None}
@@ -88,6 +89,7 @@ def ready_workers(url: str) -> int:
     return sum(worker["device"] == "cpu" for worker in httpx2.get(f"{url}/v1/workers").json()["data"])
 
 
+@postgres_at_least
 def test_an_upgrade_under_load_loses_no_request_and_no_job(
     last_release: Path,  # noqa: F811
     blank_database_url: str,
