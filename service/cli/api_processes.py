@@ -77,7 +77,7 @@ class SharedPort:
 
 
 def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], None] | None = None) -> None:
-    gc.disable()  # until all is imported and built: hardly anything of it is garbage
+    gc.disable()  # hardly anything of what is imported is garbage
     from service.api.app import create_app
     from service.artifacts import ArtifactsConfig, open_artifacts
     from service.cli.startup import COLLECTOR_STOP_SECONDS, open_database, start_collecting
@@ -85,6 +85,7 @@ def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], N
     from service.serving.helper_pool import helper_count
     from service.serving.predictor import Predictor
 
+    gc.enable()
     of = 1 if shared is None else shared.place.processes
     database, artifacts = open_database(settings), open_artifacts(ArtifactsConfig.of(settings))
     pair(database, artifacts)
@@ -104,7 +105,6 @@ def _run(settings: Settings, shared: SharedPort | None, on_start: Callable[[], N
         on_start()
     predictor.start()
     gc.freeze()  # routes and models, which stay: not to be scanned again and again
-    gc.enable()
     if shared is None:
         typer.echo(_greeting(settings.host, port))
     else:
