@@ -49,8 +49,9 @@ test-fast: setup ## Run the quick tests of the core while you work, on SQLite al
 test: setup ## Run every test but those of the targets below (4 minutes)
 	$(PYTEST) -rs -m "not e2e" $(SUITES:%=--ignore tests/%)
 
+# Files in their order: the default begins those of one long test last, when the other processes have nothing left.
 e2e: setup ## Run whole services, child processes, documents, exports, other tests on Postgres, long tests (19 minutes)
-	$(PYTEST) -rs -m e2e $(SUITES:%=--ignore tests/%)
+	$(PYTEST) --no-loadscope-reorder -rs -m e2e $(SUITES:%=--ignore tests/%)
 
 examples: setup ## Run the tests that take long with all of their examples and cases
 	TEST_ALL_EXAMPLES=1 $(PYTEST) --dist load -m sampled

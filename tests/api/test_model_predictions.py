@@ -192,8 +192,8 @@ def test_moves_under_load_never_fail_or_mix_versions(
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
             thread.start()
-        until, moves = time.monotonic() + 3.0, 0
-        while time.monotonic() < until:
+        began, moves = time.monotonic(), 0
+        while (spent := time.monotonic() - began) < 3.0 or (spent < 60.0 and min(moves, seen[1], seen[2]) <= 20):
             moves += 1
             moved = client.put("/v1/models/churn/aliases/champion", json={"version": 2 - moves % 2})
             assert moved.status_code == 200
