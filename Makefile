@@ -11,6 +11,8 @@ PYTEST := OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n $(TEST_PROCESSES) --maxprocess
 export PYTHONDONTWRITEBYTECODE :=
 # Suites with targets of their own.
 SUITES := faults chaos fuzz browser generated cluster
+# What `make faults` runs.
+FAULTS ?= tests/faults
 # Histories of the queue that `make chaos` compares with a model of it.
 QUEUE_EXAMPLES ?= 100
 # What `make test-fast` runs, but for tests that are marked as slow or need Postgres.
@@ -57,7 +59,7 @@ examples: setup ## Run the tests that take long with all of their examples and c
 	TEST_ALL_EXAMPLES=1 $(PYTEST) --dist load -m sampled
 
 faults: setup ## Kill, stop, fill and cut real processes, and see that nothing is lost (13 minutes)
-	$(BIN)/pytest tests/faults -rs
+	$(BIN)/pytest $(FAULTS) -rs
 
 chaos: setup ## Strike at random at a service at work, on either database, and look what is lost (5 minutes)
 	TEST_EXAMPLES=$(QUEUE_EXAMPLES) $(PYTEST) --dist load tests/store/test_queue_model.py
