@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import settings
 
+from tests.conftest import POSTGRES
+
 T = TypeVar("T")
 
 ALL = os.environ.get("TEST_ALL_EXAMPLES") == "1"
@@ -25,7 +27,7 @@ def sampled(few: int, every: int, **options: Any) -> Callable[[Any], Any]:
 
 def postgres_at_least(test: Any) -> Any:
     """On Postgres, or on SQLite too with `make examples`: for tests that take minutes on each."""
-    backends = some([pytest.param("postgres", marks=pytest.mark.e2e), "sqlite"], 2)
+    backends = some([POSTGRES, "sqlite"], 2)
     return pytest.mark.sampled(pytest.mark.parametrize("backend", backends, indirect=True)(test))
 
 

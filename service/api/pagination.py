@@ -24,7 +24,7 @@ def cursor(prefix: str) -> Any:
 class Page(BaseModel, Generic[T]):
     """A part of a list."""
 
-    # Not docstrings of the attributes: pydantic would search for the source of each `Page[...]`, 0.1 s for each.
+    # Not docstrings of the attributes: pydantic would search all of the stack for the source of each `Page[...]`.
     object: Annotated[Literal["list"], Field(description="What this JSON object is.")] = "list"
     data: Annotated[list[T], Field(description="The items.")]
     has_more: Annotated[bool, Field(description="Whether there are more after these.")] = False
