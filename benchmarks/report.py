@@ -80,16 +80,17 @@ def report(client: httpx2.Client, job: str) -> float:
 
 @contextmanager
 def peak_bytes() -> Iterator[list[int]]:
-    """The largest resident set of the children of the server processes of reports, in a list of one."""
+    """The largest resident set of the processes of reports that start meanwhile, in a list of one."""
     peak, stop = [0], threading.Event()
+    helpers = set(Path("/proc").glob("[0-9]*/status"))
 
     def watch() -> None:
         while not stop.wait(0.05):
-            for status in Path("/proc").glob("[0-9]*/status"):
+            for status in set(Path("/proc").glob("[0-9]*/status")) - helpers:
                 with suppress(OSError, StopIteration, ValueError):
                     lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
                     parent = Path(f"/proc/{lines['PPid'].strip()}/cmdline").read_bytes()
-                    if "VmHWM" in lines and b"forkserver" in parent and b"serving.reports" in parent:
+                    if "VmHWM" in lines and b"serving.helper_server" in parent:
                         peak[0] = max(peak[0], 1024 * int(lines["VmHWM"].split()[0]))
 
     thread = threading.Thread(target=watch)

@@ -102,9 +102,6 @@ class Predictor(Protocol):
     def stage_labelled(self, ref: ModelRef, source: pathlib.Path, reading: ReadOptions, allowed: Allowance) -> int:
         """Stage the rows of a file with their labels beside it; returns their number. Raises InvalidData."""
 
-    def expect_report(self) -> None:
-        """A report will be asked for in a while: start what takes seconds to start. Does not wait for it."""
-
     def report(self, asked: ReportInputs | EvaluationInputs, target: pathlib.Path, allowed: Allowance) -> None:
         """Write a report or an evaluation as JSON.
 

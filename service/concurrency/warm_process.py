@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 import threading
 from contextlib import suppress
@@ -14,17 +13,20 @@ from service.errors import Unavailable
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
-    from multiprocessing.context import SpawnProcess
+    from multiprocessing.context import ForkServerContext, SpawnContext
+    from multiprocessing.process import BaseProcess
 
 
 class WarmProcess:
     """Runs `serve(pipe, *arguments)` in a process, which answers one request of its pipe at a time."""
 
-    def __init__(self, name: str, serve: Callable[..., None], *arguments: Any) -> None:
-        """`name`: of the process, in messages."""
-        self._name, self._serve, self._arguments = name, serve, arguments
+    def __init__(
+        self, name: str, context: ForkServerContext | SpawnContext, serve: Callable[..., None], *arguments: Any
+    ) -> None:
+        """`name`: of the process, in messages. `context`: what starts it."""
+        self._name, self._context, self._serve, self._arguments = name, context, serve, arguments
         self._lock = threading.Lock()
-        self._process: SpawnProcess | None = None
+        self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
     def __enter__(self) -> Self:
@@ -69,9 +71,8 @@ class WarmProcess:
     def _connected(self) -> Connection:
         if self._pipe is None or self._process is None or not self._process.is_alive():
             self._drop()
-            context = multiprocessing.get_context("spawn")
-            self._pipe, theirs = context.Pipe()
-            process = context.Process(target=_run, args=(self._serve, theirs, *self._arguments), daemon=True)
+            self._pipe, theirs = self._context.Pipe()
+            process = self._context.Process(target=_run, args=(self._serve, theirs, *self._arguments), daemon=True)
             process.start()
             self._process = process  # not before the start: a process that has not started cannot be killed
             theirs.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ class TpeProcess(WarmProcess):
     """A process that imports Optuna, and answers one request at a time."""
 
     def __init__(self) -> None:
-        super().__init__("the process that proposes trials", _serve)
+        super().__init__("the process that proposes trials", multiprocessing.get_context("spawn"), _serve)
 
     def close(self) -> None:
         """Stop the process; a request in progress raises Unavailable."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from service.concurrency.fork_server import forked_from
 from service.concurrency.warm_process import WarmProcess
 from service.errors import ServiceError
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 ANSWER_SECONDS = 120.0
+SERVER = "service.serving.helper_server"
 MODEL_BYTES = 2**30
 """Memory of the models that a helper caches, in bytes."""
 
@@ -20,7 +22,7 @@ class HelperProcess(WarmProcess):
 
     def __init__(self, model_bytes: int = MODEL_BYTES, answer_seconds: float | None = None) -> None:
         """`answer_seconds`: after which a call is given up; default: ANSWER_SECONDS."""
-        super().__init__("the prediction helper", _serve, model_bytes)
+        super().__init__("the prediction helper", forked_from(SERVER), _serve, model_bytes)
         self._answer_seconds = answer_seconds
 
     def call(self, name: str, *arguments: Any) -> Any:

@@ -163,10 +163,6 @@ class Predictor:
         schema: PredictionSchema = self._pool.call("prediction_schema", ref, PredictionOptions(calibrated=False))
         return ingest_rows(source, source.parent, reading, schema.preprocessing, allowed, labelled=True)
 
-    def expect_report(self) -> None:
-        """See `Reporter.start`."""
-        self._reporter.start()
-
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         """See `Reporter.write`."""
         self._reporter.write(asked, target, allowed)

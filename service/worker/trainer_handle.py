@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
+from service.concurrency.fork_server import forked_from
 from service.worker import attempt_logs
 from service.worker.protocol import RELEASE, STOP, RankTask
 from service.worker.watchdog import Watchdog, new_progress_counter
@@ -131,9 +132,7 @@ def start_context(cuda: bool) -> ForkServerContext | SpawnContext:
     one is replaced at once; CUDA does not work in forked processes."""
     if cuda:
         return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["service.worker.trainer_server"])
-    return context
+    return forked_from("service.worker.trainer_server")
 
 
 def new_shared_number(context: ForkServerContext | SpawnContext) -> SharedNumber:

@@ -88,9 +88,6 @@ class CoinPredictor:
     def card(self, ref: ModelRef, version: ModelVersion) -> str:
         return f"# {version.model}, version {version.version} of {len(ref.members)}\n"
 
-    def expect_report(self) -> None:
-        """Nothing has to be started."""
-
     def report(self, asked: ReportInputs | EvaluationInputs, target: Path, allowed: Allowance) -> None:
         report: ReportSections | Evaluation = classification_report()
         if isinstance(asked, EvaluationInputs):

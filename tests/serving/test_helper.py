@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -271,13 +271,13 @@ def test_an_export_ends_when_its_task_is_cancelled(predictor: Predictor, tmp_pat
 
 @linux_only
 def test_a_task_cancelled_while_its_helper_starts_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    work, start = CancellableTask("a"), SpawnProcess.start
+    work, start = CancellableTask("a"), ForkServerProcess.start
 
-    def cancelled(process: SpawnProcess) -> None:
+    def cancelled(process: ForkServerProcess) -> None:
         work.cancel()
         start(process)
 
-    monkeypatch.setattr(SpawnProcess, "start", cancelled)
+    monkeypatch.setattr(ForkServerProcess, "start", cancelled)
     set_current(work)
     try:
         with HelperProcess() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):

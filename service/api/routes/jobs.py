@@ -76,7 +76,6 @@ def _create(context: RequestContext, spec: JobSpec, key: str | None) -> tuple[Jo
         return known, False
     resolved = resolve(spec, profile_for(context, spec), context.state.limits)
     context.check_quota(file_bytes_of(resolved))
-    context.state.predictor.expect_report()
     try:
         with context.database.transaction() as connection:
             return jobs.submit(

@@ -123,7 +123,6 @@ def store_sweep(context: RequestContext, new: NewSweep) -> tuple[Sweep, bool]:
     (sweep, False) if its Idempotency-Key and request were accepted before. Raises NotFound when a data set was deleted.
     """
     most, staged, stored = context.state.settings.max_queued_jobs, list[str](), False
-    context.state.predictor.expect_report()
     try:
         if new.chunks:
             with context.database.reading() as connection:

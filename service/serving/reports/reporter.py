@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from multiprocessing import forkserver
 from typing import TYPE_CHECKING
 
 from service.concurrency.cancellation import current
+from service.concurrency.fork_server import forked_from
 from service.errors import ServiceError, Unavailable
+from service.serving.helper_process import SERVER
 from service.serving.reports.limits import too_slow
 
 if TYPE_CHECKING:
@@ -20,18 +20,10 @@ if TYPE_CHECKING:
 
 
 class Reporter:
-    """Builds reports, each in a process with limits of its own.
-
-    The server process that they are forked from imports torch and scikit-learn once, and ends with this process.
-    """
+    """Builds reports, each in a process with limits of its own."""
 
     def __init__(self) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["service.serving.reports.process"])
-
-    def start(self) -> None:
-        """Start the server process before the first report, unless it runs. Does not wait for its imports."""
-        forkserver.ensure_running()
+        self._context = forked_from(SERVER)
 
     def write(self, asked: ReportInputs | EvaluationInputs | DriftInputs, target: Path, allowed: Allowance) -> None:
         """Write the answer as JSON to the new file `target`. Blocks for `allowed.seconds` at most.
