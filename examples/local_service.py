@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 START_SECONDS = 60.0
+REQUEST_SECONDS = 660.0  # an export of a large model takes minutes; the service gives up before
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def running_service(home: Path, **settings: str) -> Iterator[httpx2.Client]:
     command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=70.0) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=REQUEST_SECONDS) as client:
             wait_until_warm(client, process)
             yield client
     finally:

@@ -71,6 +71,15 @@ def get(client: httpx2.Client, job_id: str, **params: Any) -> dict[str, Any]:
     return job
 
 
+def wait_for_end(client: httpx2.Client, path: str, **options: Any) -> dict[str, Any]:
+    """The job or sweep at `path` once it has ended, however busy the machine is; after five minutes, as it is."""
+    for _ in range(5):
+        found: dict[str, Any] = client.get(path, params={"wait": 60}, **options).json()
+        if found["status"] not in ("queued", "running"):
+            break
+    return found
+
+
 def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 

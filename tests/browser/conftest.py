@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from examples.local_service import running_service
+from tests.processes import wait_for_end
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 QUIET = (
@@ -107,5 +108,5 @@ def trained(service: httpx2.Client, penguins: str) -> list[dict[str, Any]]:
             "early_stopping": {"patience": 5},
         }
         job = service.post("/v1/jobs", json=spec).json()
-        jobs.append(service.get(f"/v1/jobs/{job['id']}", params={"wait": 60}, timeout=70).json())
+        jobs.append(wait_for_end(service, f"/v1/jobs/{job['id']}"))
     return jobs

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visitor, visits
 from tests.browser.test_odd_cases import finished_job
+from tests.processes import wait_for_end
 
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
@@ -24,13 +25,13 @@ def test_every_page_meets_wcag_aa_without_horizontal_overflow(
     grid = {"optimizer.lr": [0.001, 0.01], "architecture.dropout": [0.0, 0.5]}
     base = {"data": {"kind": "dataset", "id": penguins, "target": "species"}, "max_epochs": 2}
     sweep = service.post("/v1/sweeps", json={"base": base, "grid": grid}).json()
-    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    wait_for_end(service, f"/v1/sweeps/{sweep['id']}")
     space = {"optimizer.lr": {"log": [0.0001, 0.1]}, "architecture.hidden": {"choice": [[8], [16, 8]]}}
     halving = {"kind": "halving", "trials": 9, "eta": 3, "min_epochs": 1}
     search = service.post(
         "/v1/sweeps", json={"base": {**base, "max_epochs": 9}, "space": space, "search": halving}
     ).json()
-    service.get(f"/v1/sweeps/{search['id']}", params={"wait": 60}, timeout=70)
+    wait_for_end(service, f"/v1/sweeps/{search['id']}")
     one, other = trained
     regression = finished_job(service, {"data": {"kind": "dataset", "id": penguins, "target": "body_mass_g"}})
     name = f"{scheme}-{size}"

@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from examples.local_service import running_service
 from tests.browser.conftest import PENGUINS, Visitor, visits
+from tests.processes import wait_for_end
 
 
 def test_upload_train_download_and_compare(
@@ -186,7 +187,7 @@ def test_a_sweep_shows_leaderboard_configurations_and_heatmap(
         "replicates": 2,
     }
     sweep = service.post("/v1/sweeps", json=asked).json()
-    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    wait_for_end(service, f"/v1/sweeps/{sweep['id']}")
     best = service.get(f"/v1/sweeps/{sweep['id']}").json()["best"]["job"]
 
     page = visitor.go(f"sweep/{sweep['id']}")
@@ -211,7 +212,7 @@ def test_pruned_jobs_are_revived_where_a_replay_needs_them(visitor: Visitor, ser
         "search": {"kind": "halving", "eta": 4, "min_epochs": 2},
     }
     sweep = service.post("/v1/sweeps", json=asked).json()
-    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    wait_for_end(service, f"/v1/sweeps/{sweep['id']}")
 
     page = visitor.go(f"sweep/{sweep['id']}")
     page.get_by_text("Replay searches and stopping rules").click()
@@ -219,7 +220,7 @@ def test_pruned_jobs_are_revived_where_a_replay_needs_them(visitor: Visitor, ser
     page.get_by_role("button", name="Revive 7 pruned jobs").click()
 
     expect(page.get_by_text("7 jobs revived: replay again when they have ended.")).to_be_visible()
-    ended = service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70).json()
+    ended = wait_for_end(service, f"/v1/sweeps/{sweep['id']}")
     assert ended["counts"]["pruned"] == 0
 
 

@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import PENGUINS, Visitor
 from tests.browser.test_access import violations
 from tests.browser.test_odd_cases import finished_job
+from tests.processes import wait_for_end
 
 ROW = {"bill_length_mm": 39.1, "bill_depth_mm": 18.7, "flipper_length_mm": 181, "island": "Torgersen"}
 
@@ -265,7 +266,7 @@ def test_two_versions_are_compared(visitor: Visitor, service: httpx2.Client, tra
 def test_a_greedy_ensemble_of_a_sweep_is_published(visitor: Visitor, service: httpx2.Client, penguins: str) -> None:
     base = {"data": {"kind": "dataset", "id": penguins, "target": "species"}, "max_epochs": 5}
     sweep = service.post("/v1/sweeps", json={"base": base, "grid": {"optimizer.lr": [0.001, 0.01]}}).json()
-    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    wait_for_end(service, f"/v1/sweeps/{sweep['id']}")
     page = visitor.go(f"sweep/{sweep['id']}")
     page.get_by_role("button", name="Publish…").click()
     dialog = page.get_by_role("dialog", name="Publish a model")

@@ -17,14 +17,14 @@ from playwright.sync_api import Browser, expect
 
 from examples.local_service import running_service
 from tests.browser.conftest import Visitor, visits
+from tests.processes import wait_for_end
 
 ENDLESS: dict[str, Any] = {"data": {"kind": "synthetic"}, "max_epochs": 1_000_000, "early_stopping": None}
 
 
 def finished_job(service: httpx2.Client, spec: dict[str, Any]) -> dict[str, Any]:
     job = service.post("/v1/jobs", json=spec).json()
-    found: dict[str, Any] = service.get(f"/v1/jobs/{job['id']}", params={"wait": 60}, timeout=70).json()
-    return found
+    return wait_for_end(service, f"/v1/jobs/{job['id']}")
 
 
 def test_an_incomplete_label_filter_matches_and_cancels_nothing(visitor: Visitor, service: httpx2.Client) -> None:
@@ -96,7 +96,7 @@ def test_a_random_search_is_a_heatmap_of_bins(visitor: Visitor, service: httpx2.
     ]
     base = {"data": {"kind": "synthetic", "rows": 100}, "max_epochs": 1}
     sweep = service.post("/v1/sweeps", json={"base": base, "points": points}).json()
-    service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70)
+    wait_for_end(service, f"/v1/sweeps/{sweep['id']}")
 
     page = visitor.go(f"sweep/{sweep['id']}")
 

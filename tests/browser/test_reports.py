@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 from examples.local_service import running_service
 from tests.browser.conftest import Visitor, visits
 from tests.browser.test_odd_cases import ENDLESS, finished_job
+from tests.processes import wait_for_end
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_the_cost_of_retraining_is_shown_before_its_answers(
     page.get_by_role("button", name=f"Train {plan['jobs']} jobs").click()
     expect(page.get_by_role("link", name="the sweep that retrains this job")).to_be_visible()
     sweep = service.get(f"/v1/jobs/{job['id']}/retraining").json()["sweep"]
-    service.get(f"/v1/sweeps/{sweep}", params={"wait": 60}, timeout=70)
+    wait_for_end(service, f"/v1/sweeps/{sweep}")
 
     page.reload()
     page.get_by_role("button", name="Show the cost").click()

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitor
+from tests.processes import wait_for_end
 
 BASE: dict[str, Any] = {
     "data": {"kind": "synthetic", "rows": 200, "signal": 2},
@@ -26,7 +27,7 @@ SPACE: dict[str, Any] = {
 def finished(service: httpx2.Client, **asked: Any) -> dict[str, Any]:
     """The sweep, once it has ended."""
     sweep = service.post("/v1/sweeps", json={"base": BASE, **asked}).json()
-    found: dict[str, Any] = service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 60}, timeout=70).json()
+    found = wait_for_end(service, f"/v1/sweeps/{sweep['id']}")
     assert found["status"] == "finished", found
     return found
 
@@ -159,7 +160,7 @@ def test_a_pruned_job_is_resumed_from_the_leaderboard(visitor: Visitor, service:
     resume.first.click()
 
     expect(page.locator("#toasts")).to_contain_text("trains on to the end of its own spec")
-    ended = service.get(f"/v1/jobs/{job}", params={"wait": 60}, timeout=70).json()
+    ended = wait_for_end(service, f"/v1/jobs/{job}")
     assert (ended["status"], ended["progress"]["epoch"]) == ("succeeded", 9)
 
 

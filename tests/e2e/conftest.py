@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from bestepoch import Client
 from examples.local_service import running_service
 from service.cli import app
+from tests.processes import wait_for_end
 
 Run = Callable[..., Result]
 
@@ -32,8 +33,7 @@ def train(service: httpx2.Client) -> Callable[[dict[str, Any]], dict[str, Any]]:
     def run(spec: dict[str, Any]) -> dict[str, Any]:
         response = service.post("/v1/jobs", json=spec)
         assert response.status_code == 201, response.text
-        job: dict[str, Any] = service.get(response.headers["location"], params={"wait": 60}).json()
-        return job
+        return wait_for_end(service, response.headers["location"])
 
     return run
 

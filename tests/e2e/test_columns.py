@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.e2e.conftest import upload
+from tests.processes import wait_for_end
 
 SPEC = {"architecture": {"hidden": [16]}, "max_epochs": 40, "optimizer": {"lr": 0.01}}
 
@@ -105,7 +106,7 @@ def test_cross_validation_by_patient_gives_each_setting_a_mean_and_a_deviation(
     }
 
     created = service.post("/v1/sweeps", json=asked)
-    sweep = service.get(created.headers["location"], params={"wait": 60}).json()
+    sweep = wait_for_end(service, created.headers["location"])
 
     assert (sweep["status"], sweep["counts"]["succeeded"]) == ("finished", 12)
     points = service.get(f"/v1/sweeps/{sweep['id']}/summary").json()["data"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 
-from tests.processes import get, submit, until
+from tests.processes import get, submit, until, wait_for_end
 
 SPEC: dict[str, Any] = {
     "data": {"kind": "synthetic", "rows": 1_000},
@@ -31,7 +31,7 @@ def test_a_paused_job_frees_its_trainer_and_then_comes_to_the_same_end(
     assert (paused["status"], 0 < paused["progress"]["epoch"] < 400) == ("paused", True)
     assert service.post(f"/v1/jobs/{job_id}/resume").json()["status"] == "queued"
 
-    ended = get(service, job_id, wait=60)
+    ended = wait_for_end(service, f"/v1/jobs/{job_id}")
     assert (ended["status"], ended["attempt"], ended["failures"]) == ("succeeded", 2, 0)
     assert ended["best"]["checkpoint"]["sha256"] == undisturbed["best"]["checkpoint"]["sha256"]
     log = service.get(f"/v1/jobs/{job_id}/events").json()["data"]

@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 
 from tests.e2e.conftest import upload
+from tests.processes import wait_for_end
 
 SPEC: dict[str, Any] = {
     "preprocess": {"categorical": "embedding"},
@@ -44,8 +45,7 @@ def job(service: httpx2.Client, table: dict[str, Any]) -> dict[str, Any]:
     spec = {**SPEC, "data": {"kind": "dataset", "id": table["id"], "target": "late"}}
     created = service.post("/v1/jobs", json=spec)
     assert created.status_code == 201, created.text
-    found: dict[str, Any] = service.get(created.headers["location"], params={"wait": 60}).json()
-    return found
+    return wait_for_end(service, created.headers["location"])
 
 
 def test_texts_with_embeddings_are_planned_learnt_from_and_predicted_with(

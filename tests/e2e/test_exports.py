@@ -25,6 +25,7 @@ from service.data.preprocess.sources import table_from_rows
 from service.serving.exports.standalone import Standalone
 from service.training.checkpoint import from_bytes
 from tests.e2e.conftest import upload
+from tests.processes import wait_for_end
 
 PENGUINS = Path("examples/penguins.csv")
 NUMBERS = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "year")
@@ -36,8 +37,7 @@ def job(service: httpx2.Client) -> dict[str, Any]:
     data = {"kind": "dataset", "id": upload(service, PENGUINS)["id"], "target": "species"}
     spec = {"data": data, "split": {"test": 0.2}, "early_stopping": {"patience": 5}}
     created = service.post("/v1/jobs", json=spec)
-    found: dict[str, Any] = service.get(created.headers["location"], params={"wait": 60}).json()
-    return found
+    return wait_for_end(service, created.headers["location"])
 
 
 def rows() -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from tests.e2e.conftest import upload
+from tests.processes import wait_for_end
 
 Train = Callable[[dict[str, Any]], dict[str, Any]]
 SPEC: dict[str, Any] = {
@@ -60,7 +61,7 @@ def test_the_folds_of_a_sweep_train_as_one_array_and_equal_the_jobs_alone(
     base = {**SPEC, "data": data, "split": {"test": 0.1}, "loss": loss}
 
     created = service.post("/v1/sweeps", json={"base": base, **sweep})
-    ended = service.get(created.headers["location"], params={"wait": 60}).json()
+    ended = wait_for_end(service, created.headers["location"])
     jobs = service.get("/v1/jobs", params={"sweep": ended["id"], "limit": 100}).json()["data"]
 
     size = sweep["folds"] * sweep.get("replicates", 1) * sweep.get("repeats", 1)

@@ -8,6 +8,8 @@ from typing import Any
 import httpx2
 from safetensors.torch import load
 
+from tests.processes import wait_for_end
+
 SPEC: dict[str, Any] = {
     "data": {"kind": "synthetic", "rows": 400, "features": 8, "signal": 1.0},
     "architecture": {"hidden": [16], "dropout": 0.1},
@@ -24,7 +26,7 @@ def history(service: httpx2.Client, job: dict[str, Any]) -> list[dict[str, Any]]
 def fork(service: httpx2.Client, job: dict[str, Any], **asked: Any) -> dict[str, Any]:
     response = service.post(f"/v1/jobs/{job['id']}/fork", json=asked)
     assert response.status_code == 201, response.text
-    ended: dict[str, Any] = service.get(f"/v1/jobs/{response.json()['id']}", params={"wait": 60}).json()
+    ended = wait_for_end(service, f"/v1/jobs/{response.json()['id']}")
     assert ended["status"] == "succeeded", ended
     return ended
 

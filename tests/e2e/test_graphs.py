@@ -16,6 +16,7 @@ import onnxruntime
 import torch
 
 from tests.e2e.conftest import upload
+from tests.processes import wait_for_end
 
 PENGUINS = Path("examples/penguins.csv")
 LAYERS: list[dict[str, Any]] = [
@@ -58,7 +59,7 @@ def test_an_unknown_input_is_refused_with_a_pointer(service: httpx2.Client) -> N
 
 def test_it_trains_and_every_export_agrees_with_the_service(service: httpx2.Client, tmp_path: Path) -> None:
     created = service.post("/v1/jobs", json=spec_of(service, LAYERS))
-    job = service.get(created.headers["location"], params={"wait": 60}).json()
+    job = wait_for_end(service, created.headers["location"])
     assert job["status"] == "succeeded"
     assert job["best"]["metrics"]["val_accuracy"] > 0.9
     with PENGUINS.open() as file:

@@ -17,7 +17,7 @@ import pytest
 from service.cli.common import CommandError
 from service.client.progress_bar import curve
 from tests.e2e.conftest import Run, upload
-from tests.processes import ENDLESS, get, submit
+from tests.processes import ENDLESS, submit, wait_for_end
 
 PENGUINS = "examples/penguins.csv"
 QUICK = ("--target", "species", "--max-epochs", "2", "--json")
@@ -85,7 +85,7 @@ def test_a_cancelled_job_has_its_own_exit_code(run: Run, service: httpx2.Client)
 def trained(service: httpx2.Client) -> str:
     spec = {"data": {"kind": "dataset", "id": upload(service, Path(PENGUINS))["id"], "target": "species"}}
     job = submit(service, {**spec, "max_epochs": 2})
-    assert get(service, job, wait=60)["status"] == "succeeded"
+    assert wait_for_end(service, f"/v1/jobs/{job}")["status"] == "succeeded"
     return job
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 import torch
 
+from tests.processes import wait_for_end
+
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-1.0, 1.0, (400, 2)).round(4)
 NOISY = (5.0 + 3.0 * X[:, 0] + RNG.exponential(2.0, 400)).round(4)
@@ -28,7 +30,7 @@ SPEC: dict[str, Any] = {
 def trained(service: httpx2.Client, spec: dict[str, Any]) -> dict[str, Any]:
     created = service.post("/v1/jobs", json=spec)
     assert created.status_code == 201, created.text
-    job: dict[str, Any] = service.get(created.headers["location"], params={"wait": 60}).json()
+    job = wait_for_end(service, created.headers["location"])
     assert job["status"] == "succeeded", job
     return job
 

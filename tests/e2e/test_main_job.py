@@ -20,6 +20,7 @@ from torch import nn
 
 from tests.documents import DOCS, blocks
 from tests.e2e.conftest import upload
+from tests.processes import wait_for_end
 from tests.specs import REFERENCE
 
 Train = Callable[[dict[str, Any]], dict[str, Any]]
@@ -86,7 +87,7 @@ def plain_loop(hold_biases: bool) -> tuple[list[tuple[float, float]], int]:
 @pytest.fixture(scope="module")
 def reference(service: httpx2.Client) -> dict[str, Any]:
     created = service.post("/v1/jobs", json=REFERENCE).json()
-    job: dict[str, Any] = service.get(f"/v1/jobs/{created['id']}", params={"wait": 60}).json()
+    job = wait_for_end(service, f"/v1/jobs/{created['id']}")
     assert job["status"] == "succeeded", job
     return job
 

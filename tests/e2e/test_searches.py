@@ -7,6 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.processes import wait_for_end
+
 pytestmark = pytest.mark.e2e
 
 BASE: dict[str, Any] = {"data": {"kind": "synthetic", "rows": 300, "features": 5, "signal": 1.0}, "max_epochs": 16}
@@ -21,9 +23,7 @@ def ended(service: httpx2.Client, **fields: Any) -> Any:
     """A sweep once it has ended."""
     response = service.post("/v1/sweeps", json={"base": BASE, **fields})
     assert response.status_code == 201, response.text
-    sweep = response.json()
-    while sweep["status"] == "running":
-        sweep = service.get(f"/v1/sweeps/{sweep['id']}", params={"wait": 30}).json()
+    sweep = wait_for_end(service, response.headers["location"])
     assert sweep["error"] is None
     return sweep
 
@@ -56,7 +56,7 @@ def test_promoted_and_revived_jobs_have_the_bits_of_jobs_trained_at_once(service
         if job["status"] == "pruned":
             assert job["progress"]["epoch"] in (2, 4, 8)
             service.post(f"/v1/jobs/{job['id']}/resume").raise_for_status()
-        revived = service.get(f"/v1/jobs/{job['id']}", params={"wait": 60}).json()
+        revived = wait_for_end(service, f"/v1/jobs/{job['id']}")
         assert (revived["status"], revived["progress"]["epoch"]) == ("succeeded", other["progress"]["epoch"])
         assert best_weights(service, job) == best_weights(service, other)
 

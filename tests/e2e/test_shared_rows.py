@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from examples.local_service import running_service
-from tests.processes import ENDLESS, get, linux_only, submit, trainers_of, until
+from tests.processes import ENDLESS, get, linux_only, submit, trainers_of, until, wait_for_end
 
 TABLE: dict[str, Any] = {"kind": "synthetic", "rows": 50_000, "features": 50}
 
@@ -30,7 +30,7 @@ def shared_bytes(pid: int, name: str) -> int:
 def weights(client: httpx2.Client, seed: int) -> bytes:
     """The best weights of a short job on the table."""
     job = submit(client, {"data": TABLE, "seed": seed, "max_epochs": 2, "batch_size": 1_024})
-    assert get(client, job, wait=60)["status"] == "succeeded"
+    assert wait_for_end(client, f"/v1/jobs/{job}")["status"] == "succeeded"
     return client.get(f"/v1/jobs/{job}/checkpoints/best/download").raise_for_status().content
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from examples.local_service import wait_until_warm
 from service.settings import free_port
-from tests.processes import get, submit
+from tests.processes import submit, wait_for_end
 
 # What API, supervisor, trainers, helpers and readers import, among them what starts Python's own helper processes.
 STRANGERS = (
@@ -59,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, strangers: Path) -> Iterator[
             dataset = client.post("/v1/datasets", content=TABLE).json()
             client.get(f"/v1/datasets/{dataset['id']}/preview")
             data = {"kind": "dataset", "id": dataset["id"], "target": "kind"}
-            job = get(client, submit(client, {"data": data, "max_epochs": 2}), wait=60)
+            job = wait_for_end(client, "/v1/jobs/" + submit(client, {"data": data, "max_epochs": 2}))
             answer = client.post(f"/v1/jobs/{job['id']}/predict", json={"rows": [{"size": 1}]})
             assert (job["status"], answer.status_code) == ("succeeded", 200), (job, answer.text)
             yield home

@@ -6,6 +6,8 @@ import csv
 
 import httpx2
 
+from tests.processes import wait_for_end
+
 BASE = {
     "data": {"kind": "synthetic", "rows": 300, "features": 4, "signal": 3.0},
     "architecture": {"hidden": [8]},
@@ -17,7 +19,7 @@ def test_twelve_jobs_of_one_sweep_are_trained_and_ranked(service: httpx2.Client)
     asked = {"base": BASE, "grid": {"optimizer.lr": [0.0001, 0.01], "batch_size": [16, 64]}, "replicates": 3}
 
     created = service.post("/v1/sweeps", json=asked)
-    sweep = service.get(created.headers["location"], params={"wait": 60}).json()
+    sweep = wait_for_end(service, created.headers["location"])
 
     assert (created.status_code, sweep["status"], sweep["counts"]["succeeded"]) == (201, "finished", 12)
     path = f"/v1/sweeps/{sweep['id']}"

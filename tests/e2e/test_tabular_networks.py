@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import upload
 from tests.examples import some
+from tests.processes import wait_for_end
 
 PENGUINS = Path("examples/penguins.csv")
 ROW = {"island": "Biscoe", "sex": None, "bill_length_mm": 46.1, "bill_depth_mm": 13.2, "flipper_length_mm": 211.0}
@@ -53,7 +54,7 @@ def test_a_network_is_planned_trained_asked_and_exported(
 
     planned = service.post("/v1/jobs/plan", json=spec)
     created = service.post("/v1/jobs", json=spec)
-    job = service.get(created.headers["location"], params={"wait": 60}).json()
+    job = wait_for_end(service, created.headers["location"])
     predicted = service.post(f"/v1/jobs/{job['id']}/predict", json={"rows": [ROW]}).json()["predictions"][0]
 
     assert planned.status_code == 200, planned.text

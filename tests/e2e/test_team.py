@@ -14,6 +14,7 @@ import pytest
 from examples.local_service import wait_until_warm
 from service.settings import free_port
 from tests.databases import postgres_database
+from tests.processes import wait_for_end
 from tests.specs import REFERENCE
 
 KEY = {"Authorization": "Bearer correct-horse"}
@@ -59,7 +60,7 @@ def test_jobs_of_a_team_are_shared_by_its_workers_and_need_the_key(team: httpx2.
     specs = [{**longer, "batch_size": size} for size in (64, 100, 128, 200, 256, "full")]
 
     submitted = [team.post("/v1/jobs", json=spec, headers=KEY).json()["id"] for spec in specs]
-    jobs = [team.get(f"/v1/jobs/{job_id}", params={"wait": 60}, headers=KEY).json() for job_id in submitted]
+    jobs = [wait_for_end(team, f"/v1/jobs/{job_id}", headers=KEY) for job_id in submitted]
 
     assert [job["status"] for job in jobs] == ["succeeded"] * len(specs)
     assert len({job["worker"] for job in jobs}) == 2
