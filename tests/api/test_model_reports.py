@@ -12,10 +12,11 @@ from service.data.processes.runner import Allowance
 from service.domain.report import ReportInputs
 from service.reports.report import VersionReport
 from service.settings import Settings
-from tests.api.conftest import CoinPredictor, both_databases
+from tests.api.conftest import CoinPredictor
 from tests.api.job_factory import JobFactory
 from tests.api.test_job_predictions import kept
 from tests.api.test_models import publish, published
+from tests.examples import postgres_at_least
 from tests.reports.examples import version_report
 
 
@@ -47,7 +48,7 @@ def versions(client: TestClient, job_factory: JobFactory) -> list[Any]:
     return [each.json() for each in made]
 
 
-@both_databases
+@postgres_at_least
 @pytest.mark.parametrize(("address", "version", "alias"), [("churn", 1, "champion"), ("churn@next", 2, "next")])
 def test_the_report_is_of_the_version_at_the_address(
     client: TestClient, job_factory: JobFactory, asked: list[ReportInputs], address: str, version: int, alias: str

@@ -26,6 +26,7 @@ from service.training.checkpoint import Metadata, to_bytes
 from service.training.loop import Training
 from tests.api.job_factory import JobFactory
 from tests.data.files import FAULTS, parquet
+from tests.examples import some
 
 pytestmark = pytest.mark.e2e
 
@@ -149,15 +150,19 @@ def test_classes_that_differ_only_in_case_have_separate_columns(client: TestClie
     assert text.splitlines()[0] == "prediction,probability of A,probability of a_1"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "content",
-    [
-        "x1;name;x0\n2;a;1,5\n\n4;b;-3\n",
-        "x1\tx0\r\n2\t1.5\r\n4\t-3\r\n",
-        'x0|x1|"a | name"\n"1.5"|2|\n"-3"|"4"|"says ""no"", twice\nover"\n',
-        "'x0','x1'\n'1.5','2'\n'-3','4'",
-        "\ufeff\nx0,y,x1\n1.5,no,2\n-3,no,4\n",
-    ],
+    some(
+        [
+            "x1;name;x0\n2;a;1,5\n\n4;b;-3\n",
+            "x1\tx0\r\n2\t1.5\r\n4\t-3\r\n",
+            'x0|x1|"a | name"\n"1.5"|2|\n"-3"|"4"|"says ""no"", twice\nover"\n',
+            "'x0','x1'\n'1.5','2'\n'-3','4'",
+            "\ufeff\nx0,y,x1\n1.5,no,2\n-3,no,4\n",
+        ],
+        2,
+    ),
 )
 def test_predictions_do_not_depend_on_the_csv_dialect(client: TestClient, job: str, content: str) -> None:
     plain = send(client, job, "x0,x1\n1.5,2\n-3,4\n")
@@ -185,9 +190,10 @@ def test_compressed_files_and_other_encodings_are_read_like_uploads(client: Test
     assert answers.pop().startswith("prediction,")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("content", "content_type", "status", "detail"),
-    [
+    some([
         ("x0,y\n1,2\n", CSV, 422, "the file has no column 'x1', which is a feature of the network"),
         ("x0,x1\n1,2\n3,four\n", CSV, 422, "line 3, column 'x1': a number is needed, not 'four'"),
         ("x0,x1\n1,2\n3\n", CSV, 422, "line 3 has 1 value where 2 columns are named"),
@@ -203,7 +209,7 @@ def test_compressed_files_and_other_encodings_are_read_like_uploads(client: Test
         ("x0,x1\n" + "1,2\n" * 5_000, CSV, 413, "5,000 rows are too many for one file; send at most 4,166"),
         (b"x" * 100_001, CSV, 413, "the body is larger than 100,000 bytes"),
         (gzip.compress(b"x0,x1\n" + b"1,2\n" * 99_999), CSV, 413, "decompresses to more than 100,000 bytes"),
-    ],
+    ], 2),
 )  # fmt: skip
 def test_an_invalid_file_is_refused_before_any_prediction(
     client: TestClient, job: str, artifacts: Artifacts,
@@ -216,7 +222,8 @@ def test_an_invalid_file_is_refused_before_any_prediction(
     assert scratch(artifacts) == []
 
 
-@pytest.mark.parametrize("fault", [name for name in FAULTS if name.startswith(("gzip", "zstd", "Parquet"))])
+@pytest.mark.sampled
+@pytest.mark.parametrize("fault", some([name for name in FAULTS if name.startswith(("gzip", "zstd", "Parquet"))], 3))
 def test_an_invalid_file_does_not_affect_other_requests(client: TestClient, job: str, fault: str) -> None:
     response = send(client, job, FAULTS[fault][0], PARQUET if fault.startswith("Parquet") else CSV)
 

@@ -26,6 +26,7 @@ import bestepoch
 from bestepoch import Client, RemoteClassifier, RemoteRegressor
 from service.client.estimators import MAX_JSON_VALUES
 from service.domain.status import Status
+from tests.examples import some
 from tests.processes import until
 
 ESTIMATORS = pytest.mark.parametrize("kind", [RemoteClassifier, RemoteRegressor])
@@ -52,7 +53,8 @@ def table(rows: int = 90, columns: int = 3) -> tuple[Any, Any]:
     return x, y
 
 
-@ESTIMATORS
+@pytest.mark.sampled
+@pytest.mark.parametrize("kind", some([RemoteClassifier, RemoteRegressor], 2))
 def test_all_checks_of_scikit_learn_pass_except_the_expected_failure(kind: type, url: str) -> None:
     results = check_estimator(kind(url), expected_failed_checks=EXPECTED_TO_FAIL, on_skip=None, on_fail=None)
 
