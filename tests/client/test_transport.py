@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
+import httpx2
 import pytest
 
 from bestepoch import Client, ServiceUnavailable
@@ -66,3 +69,14 @@ def test_another_program_at_the_url_raises_service_unavailable(page: str) -> Non
 def test_a_url_without_http_is_a_value_error(url: str) -> None:
     with pytest.raises(ValueError, match="begins with http:// or https://"):
         Client(url)
+
+
+def test_a_service_with_tls_is_verified_and_plain_http_loads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = dict[str, Any]()
+    for url in ("http://localhost", "https://localhost"):
+        monkeypatch.setattr(httpx2, "Client", lambda verify, url=url, **_: used.update({url: verify}))
+        Client(url)
+
+    assert used["https://localhost"] is True
+    plain = used["http://localhost"]
+    assert (plain.verify_mode, plain.cert_store_stats()["x509"]) == (ssl.CERT_REQUIRED, 0)

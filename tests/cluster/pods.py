@@ -24,6 +24,7 @@ from typing import Any
 import httpx2
 
 from tests.cluster.manifests import Manifest, pod_template
+from tests.processes import HTTP
 
 # In a mount namespace of its own: the volumes stay writable, and nothing else on the root file system is.
 CONFINE = """
@@ -105,7 +106,7 @@ class Pod:
         """Whether a probe succeeds now, as the kubelet sees it."""
         probe = self.container[name]
         try:
-            response = httpx2.get(self.url + probe["httpGet"]["path"], timeout=probe.get("timeoutSeconds", 1))
+            response = httpx2.get(self.url + probe["httpGet"]["path"], timeout=probe.get("timeoutSeconds", 1), **HTTP)
         except httpx2.TransportError:
             return False
         return 200 <= response.status_code < 400

@@ -21,7 +21,7 @@ from service.api.processes.parent import ApiProcesses, listen
 from service.settings import free_port
 from service.store.engine import migrate
 from tests.examples import postgres_at_least
-from tests.processes import alive, children, command, linux_only, until
+from tests.processes import HTTP, alive, children, command, linux_only, until
 
 HOLDER = Path(__file__).with_name("slot_holder.py")
 PAUSE_SECONDS = 0.02  # between the requests of a client: new processes need the processor, too
@@ -43,7 +43,7 @@ def api_processes(
     started = [sys.executable, "-m", "service.cli", "api", "--port", f"{port}", "--processes", "2"]
     parent = subprocess.Popen(started, env=environment)
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70.0) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70.0, **HTTP) as client:
             until(lambda: is_ready(client), 60)
             until(lambda: len(processes_of(parent)) == 2)
             yield client, parent
@@ -69,10 +69,10 @@ def load(url: str) -> Iterator[list[int | Exception]]:
 
     def repeat(send: Callable[[httpx2.Client], httpx2.Response], *, reconnect: bool) -> None:
         with ExitStack() as stack:
-            client = stack.enter_context(httpx2.Client(base_url=url, timeout=70.0))
+            client = stack.enter_context(httpx2.Client(base_url=url, timeout=70.0, **HTTP))
             while not over.is_set():
                 if reconnect:
-                    client = stack.enter_context(httpx2.Client(base_url=url, timeout=70.0))
+                    client = stack.enter_context(httpx2.Client(base_url=url, timeout=70.0, **HTTP))
                 try:
                     answers.append(send(client).status_code)
                 except httpx2.TransportError as error:
@@ -122,7 +122,7 @@ def test_a_killed_process_is_replaced_and_the_other_answers_meanwhile(tmp_path: 
         os.kill(killed, signal.SIGKILL)
         until(lambda: not alive(killed))
         for _ in range(20):
-            assert httpx2.get(client.base_url.join("/v1/jobs")).status_code == 200
+            assert httpx2.get(client.base_url.join("/v1/jobs"), **HTTP).status_code == 200
         until(lambda: len(processes_of(parent)) == 2, 30)
 
         parent_killed = processes_of(parent)
@@ -135,7 +135,7 @@ def test_a_killed_process_is_replaced_and_the_other_answers_meanwhile(tmp_path: 
 def test_one_answer_has_the_metrics_of_all_processes(tmp_path: Path, database_url: str) -> None:
     with api_processes(tmp_path, database_url) as (client, _):
         for _ in range(40):
-            httpx2.get(client.base_url.join("/v1/jobs"))
+            httpx2.get(client.base_url.join("/v1/jobs"), **HTTP)
         text = client.get("/metrics").text
 
     counted = [
@@ -153,10 +153,10 @@ def test_streams_are_limited_over_all_processes(tmp_path: Path, database_url: st
     with api_processes(tmp_path, database_url, BESTEPOCH_MAX_STREAMS="3") as (client, _), ExitStack() as streams:
         path = client.base_url.join(f"/v1/jobs/{client.post('/v1/jobs', json=TINY).json()['id']}/stream")
         for _ in range(3):
-            assert streams.enter_context(httpx2.stream("GET", path)).status_code == 200
+            assert streams.enter_context(httpx2.stream("GET", path, **HTTP)).status_code == 200
         time.sleep(3)  # two exchanges
 
-        refused = [httpx2.get(path).status_code for _ in range(10)]
+        refused = [httpx2.get(path, **HTTP).status_code for _ in range(10)]
 
     assert refused == [429] * 10
 

@@ -17,7 +17,7 @@ import pytest
 from service.cli.open_files import backlog_within, connections_within
 from service.settings import free_port
 from service.store.engine import migrate
-from tests.processes import linux_only, until
+from tests.processes import HTTP, linux_only, until
 
 IDLE = 400
 
@@ -54,7 +54,7 @@ def api(home: Path, soft: int, hard: int) -> Iterator[tuple[subprocess.Popen[byt
 
 def answers(port: int) -> bool:
     try:
-        return bool(httpx2.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200)
+        return bool(httpx2.get(f"http://127.0.0.1:{port}/healthz", timeout=5, **HTTP).status_code == 200)
     except httpx2.TransportError:
         return False
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from alembic import command
@@ -22,7 +23,7 @@ from service.store import migrations
 from service.store.engine import Database, migrate
 from tests.e2e.test_last_release import ITS_REVISION, ROOT, last_release  # noqa: F401  (a fixture)
 from tests.examples import postgres_at_least
-from tests.processes import until
+from tests.processes import HTTP, until
 
 TINY = {"data": {"kind": "synthetic", "rows": 100}, "max_epochs": 3, "early_stopping": None}
 
@@ -47,10 +48,10 @@ class LoadBalancer:
             number += 1
             time.sleep(0.05)
 
-    def _send(self, method: str, path: str, **options: object) -> httpx2.Response | None:
+    def _send(self, method: str, path: str, **options: Any) -> httpx2.Response | None:
         url = random.choice(self.urls)
         try:
-            return httpx2.request(method, url + path, timeout=30, **options).raise_for_status()  # type: ignore[arg-type]
+            return httpx2.request(method, url + path, timeout=30, **HTTP, **options).raise_for_status()
         except httpx2.HTTPError as error:
             self.failed.append(f"{method} {url}{path}: {error!r}")
             return None
@@ -81,12 +82,12 @@ def api(code: Path, home: Path, url: str, *more: str) -> Iterator[tuple[str, sub
 
 def is_ready(url: str) -> bool:
     with suppress(httpx2.TransportError):
-        return httpx2.get(f"{url}/readyz").status_code == 200
+        return httpx2.get(f"{url}/readyz", **HTTP).status_code == 200
     return False
 
 
 def ready_workers(url: str) -> int:
-    return sum(worker["device"] == "cpu" for worker in httpx2.get(f"{url}/v1/workers").json()["data"])
+    return sum(worker["device"] == "cpu" for worker in httpx2.get(f"{url}/v1/workers", **HTTP).json()["data"])
 
 
 @postgres_at_least
@@ -130,8 +131,8 @@ def test_an_upgrade_under_load_loses_no_request_and_no_job(
         balancer.over.set()
         for client in clients:
             client.join(60)
-        until(lambda: httpx2.get(f"{new_api}/v1/usage").json()["waiting_jobs"]["used"] == 0, 120)
-        until(lambda: httpx2.get(f"{new_api}/v1/usage").json()["running_jobs"]["used"] == 0, 60)
+        until(lambda: httpx2.get(f"{new_api}/v1/usage", **HTTP).json()["waiting_jobs"]["used"] == 0, 120)
+        until(lambda: httpx2.get(f"{new_api}/v1/usage", **HTTP).json()["running_jobs"]["used"] == 0, 60)
 
     with database.reading() as connection:
         ended = connection.execute(text("SELECT status, failures, count(*) FROM jobs GROUP BY status, failures")).all()

@@ -19,7 +19,7 @@ from service.maintenance.doctor import Doctor
 from service.settings import Settings, free_port
 from service.store.engine import Database
 from tests.object_store import artifacts_environment
-from tests.processes import ENDLESS, children, get, submit, until
+from tests.processes import ENDLESS, HTTP, children, get, submit, until
 
 LEASE = 2.0
 
@@ -57,7 +57,7 @@ class Team:
             **settings,
         }
         self._processes = ExitStack()
-        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=70.0)
+        self.client = httpx2.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=70.0, **HTTP)
 
     @contextmanager
     def at_work(self, workers: int = 2) -> Iterator[Team]:
