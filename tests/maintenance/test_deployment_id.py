@@ -146,7 +146,7 @@ def test_a_start_with_an_empty_database_is_refused_and_deletes_nothing(tmp_path:
         [sys.executable, "-m", "service.cli", command], env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
-        _, stderr = process.communicate(timeout=15)
+        _, stderr = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.terminate()
         _, stderr = process.communicate(timeout=40)
