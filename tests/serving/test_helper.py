@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from service.domain.export import Export, ExportedJob
 from service.domain.model_ref import Member, ModelRef
 from service.errors import CheckpointCorrupt, Conflict, InvalidData, ServiceError, Unavailable
 from service.serving import helper
-from service.serving.helper_process import HelperProcess
 from service.serving.predictor import Predictor
 from service.spec.job import JobSpec
 from service.spec.resolve import inline_profile, resolve
@@ -267,23 +265,6 @@ def test_an_export_ends_when_its_task_is_cancelled(predictor: Predictor, tmp_pat
             running.result(timeout=10)
 
     assert not (tmp_path / "export").exists()
-
-
-@linux_only
-def test_a_task_cancelled_while_its_helper_starts_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    work, start = CancellableTask("a"), ForkServerProcess.start
-
-    def cancelled(process: ForkServerProcess) -> None:
-        work.cancel()
-        start(process)
-
-    monkeypatch.setattr(ForkServerProcess, "start", cancelled)
-    set_current(work)
-    try:
-        with HelperProcess() as helper, pytest.raises(Cancelled), work.on_cancel(helper.kill):
-            helper.call("prediction_schema", ModelRef((Member("nowhere", ""),)))
-    finally:
-        set_current(CancellableTask())
 
 
 def memory_of(pid: int) -> int:
