@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from service.engine_constants import BLOCK_ROWS, MAX_ARRAY_PARAMETERS, MAX_ARRAY_VALUES
+from service.spec.documented import Documented
 from service.spec.early_stopping import Monitor
 from service.spec.graph import Node
 from service.spec.job import JobSpec, Task
@@ -19,8 +20,8 @@ from service.spec.table import ColumnType, TableProfile, Value
 from service.spec.task import task_reason
 
 
-class _Described(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+class _Described(Documented):
+    model_config = ConfigDict(frozen=True)
 
 
 class PlannedLayer(_Described):

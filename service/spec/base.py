@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -23,6 +22,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from service.spec.capped_errors import MAX_ERRORS
+from service.spec.documented import Documented
 
 
 def _whole(value: Any) -> Any:
@@ -80,10 +80,10 @@ def errors_at(title: str, found: Iterable[tuple[tuple[str | int, ...], str | Non
 MAX_FIELDS = 100  # more than any model has
 
 
-class Strict(BaseModel):
+class Strict(Documented):
     """A frozen model that refuses unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -96,7 +96,7 @@ class Strict(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        found = handler(schema)
+        found = super().__get_pydantic_json_schema__(schema, handler)
         _corrected(handler.resolve_ref_schema(found))
         return found
 
@@ -146,7 +146,7 @@ def kind_or(default: str, field: str = "kind") -> Discriminator:
     return Discriminator(kind)
 
 
-class FrozenModel(BaseModel):
+class FrozenModel(Documented):
     """An immutable record; the docstrings of its fields are the API's documentation."""
 
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True)

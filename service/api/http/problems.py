@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
-from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from service import errors
 from service.api.http.validation_errors import validation_errors
+from service.spec.documented import Documented
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,10 +69,8 @@ HEADERS: dict[type[errors.ServiceError], dict[str, str]] = {
 }
 
 
-class FieldProblem(BaseModel):
+class FieldProblem(Documented):
     """One error in a request's body, query or headers."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     pointer: str | None = None
     """JSON pointer (RFC 6901) into the body; absent where a parameter is wrong."""
@@ -82,10 +80,8 @@ class FieldProblem(BaseModel):
     """What is wrong there."""
 
 
-class Problem(BaseModel):
+class Problem(Documented):
     """Problem details (RFC 9457)."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str = "about:blank"
     """Always `about:blank`: `code` tells kinds of problems apart."""

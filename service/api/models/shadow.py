@@ -6,9 +6,8 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
 from service.errors import ServiceError
+from service.spec.documented import Documented
 from service.spec.table import Value
 
 if TYPE_CHECKING:
@@ -24,10 +23,8 @@ MAX_CHANGES = 100
 OTHER_KIND = "it predicts classes and the other version numbers, or the reverse"
 
 
-class ChangedClass(BaseModel):
+class ChangedClass(Documented):
     """Rows whose class the shadow predicts differently."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     answered: Value
     """The class in the answer."""
@@ -37,10 +34,8 @@ class ChangedClass(BaseModel):
     """Number of rows."""
 
 
-class ShadowPredictions(BaseModel):
+class ShadowPredictions(Documented):
     """How another version predicts the same rows."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     alias: str
     """The alias asked for."""

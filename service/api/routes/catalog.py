@@ -7,22 +7,20 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 
 from service.api.context import Reader
 from service.api.pagination import Page
 from service.api.strict_route import StrictRoute
 from service.spec.architecture import ARCHITECTURES
+from service.spec.documented import Documented
 from service.store import workers
 from service.store.workers import WorkerInfo
 
 router = APIRouter(tags=["service"], route_class=StrictRoute)
 
 
-class ArchitectureInfo(BaseModel):
+class ArchitectureInfo(Documented):
     """A kind of network that a spec can name."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     kind: str
     """Its name, as `architecture.kind` of a spec."""
@@ -32,10 +30,8 @@ class ArchitectureInfo(BaseModel):
     """Its settings, as a JSON Schema."""
 
 
-class Versions(BaseModel):
+class Versions(Documented):
     """Versions of the server and its libraries."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     bestepoch: str
     """Version of this service."""

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
-from pydantic import BaseModel, ConfigDict
 
 from service.api import data_reference, dataset_references, expensive_work
 from service.api.context import Admin, DatasetId, Reader, RequestContext, Submitter
@@ -21,6 +20,7 @@ from service.api.strict_route import StrictRoute
 from service.data.processes.preview import preview_rows
 from service.spec.base import Name
 from service.spec.data_reference import DataReference
+from service.spec.documented import Documented
 from service.spec.read_options import ReadOptions
 from service.spec.table import Dataset, DatasetSummary, Value
 from service.store import datasets
@@ -44,10 +44,8 @@ _BODY = {
 _LOCATION = {"Location": {"description": "URL of the data set.", "schema": {"type": "string"}}}
 
 
-class Preview(BaseModel):
+class Preview(Documented):
     """The first rows of a data set."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     object: Literal["list"] = "list"
     """What this JSON object is."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 
 from service.api.context import Reader
 from service.api.strict_route import StrictRoute
+from service.spec.documented import Documented
 from service.spec.worker import parse_labels
 from service.store import demand
 from service.store.demand import Pool
@@ -16,10 +17,8 @@ from service.store.demand import Pool
 router = APIRouter(tags=["service"], route_class=StrictRoute)
 
 
-class QueuedClass(BaseModel):
+class QueuedClass(Documented):
     """Queued jobs that ask for the same device and the same labels."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     device: str
     """The device that they ask for: `auto`, `cpu` or `cuda`."""
@@ -31,10 +30,8 @@ class QueuedClass(BaseModel):
     """Trainers that they need: one for each array that they fit into, N for a job on N devices."""
 
 
-class DemandForWorkers(BaseModel):
+class DemandForWorkers(Documented):
     """The demand for workers, all or those of a pool."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     object: Literal["demand"] = "demand"
     """What this JSON object is."""

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from service.api.context import JobId, Reader, RequestContext
@@ -18,6 +17,7 @@ from service.api.strict_route import StrictRoute
 from service.api.tabular_responses import TABULAR_CONTENT, Accept, TabularData, as_csv, as_file, preferred
 from service.data.processes.write_parquet import Kind
 from service.domain.epoch import Epoch
+from service.spec.documented import Documented
 from service.store import epochs
 from service.store.jobs import jobs
 
@@ -40,10 +40,8 @@ _TAIL = {
 AfterEpoch = Annotated[int, Query(ge=0, le=MAX_INT, description="Only epochs after this one.")]
 
 
-class History(BaseModel):
+class History(Documented):
     """Epochs of a job, in order."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     object: Literal["list"] = "list"
     """What this JSON object is."""

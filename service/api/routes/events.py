@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
 
 from service.api.context import JobId, Reader
 from service.api.http.openapi import problems
 from service.api.routes.epochs import MAX_INT
 from service.api.strict_route import StrictRoute
 from service.domain.event import Event
+from service.spec.documented import Documented
 from service.store.jobs import events, jobs
 
 router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
 
-class Events(BaseModel):
+class Events(Documented):
     """A page of a job's event log."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     object: Literal["list"] = "list"
     """What this JSON object is."""

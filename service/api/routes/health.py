@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel, ConfigDict
 
 from service.api.context import Operator, PublicState
 from service.api.http.openapi import problems
 from service.api.middleware.merged_metrics import families_of
 from service.api.strict_route import StrictRoute
 from service.errors import StorageError, Unavailable
+from service.spec.documented import Documented
 from service.store import migrations, workers
 from service.store.engine import is_writable
 
@@ -25,19 +25,15 @@ router = APIRouter(tags=["service"], route_class=StrictRoute)
 metrics_router = APIRouter(tags=["service"], route_class=StrictRoute)  # needs the operator's key
 
 
-class Health(BaseModel):
+class Health(Documented):
     """Liveness."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: Literal["ok"] = "ok"
     """Always `ok`."""
 
 
-class Readiness(BaseModel):
+class Readiness(Documented):
     """Readiness."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: Literal["ready"] = "ready"
     """Always `ready`: a server that is not answers 503."""

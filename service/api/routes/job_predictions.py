@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
 from service.api import expensive_work
@@ -23,6 +22,7 @@ from service.domain.event import EventKind
 from service.domain.job_file import JobFile, JobFileKind
 from service.domain.status import ENDED, Status
 from service.errors import Conflict, NotFound, PredictionsCorrupt
+from service.spec.documented import Documented
 from service.spec.read_options import FileFormat
 from service.spec.table import Value
 from service.store import job_files
@@ -56,10 +56,8 @@ class KeptPrediction(Prediction):
     """The class or the number in the data set."""
 
 
-class KeptPredictions(BaseModel):
+class KeptPredictions(Documented):
     """Predictions for validation rows, then test rows, each in the order of its part of the split."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     object: Literal["list"] = "list"
     """What this JSON object is."""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator
 from starlette.responses import Response
 
 from service.api import expensive_work
@@ -31,6 +31,7 @@ from service.domain.model import CHAMPION
 from service.domain.model_ref import Member, ModelRef
 from service.domain.prediction import AppliedCalibration, ModelCalibration, PredictedRows, PredictionOptions
 from service.errors import InvalidRequest
+from service.spec.documented import Documented
 from service.spec.model import ADDRESS, LABEL
 from service.store.models import aliases
 from service.store.models.aliases import ServedMember, ServedVersion
@@ -71,10 +72,8 @@ UNCALIBRATED = ModelCalibration(
 """Versions of before predict what they always did."""
 
 
-class PredictingModel(BaseModel):
+class PredictingModel(Documented):
     """The version that predicted."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     name: str
     """The model's name."""
@@ -84,10 +83,8 @@ class PredictingModel(BaseModel):
     """The alias that led to it; null for `NAME:VERSION`."""
 
 
-class ModelPredictions(BaseModel):
+class ModelPredictions(Documented):
     """A prediction for each row."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     predictions: list[Prediction]
     """One per row, in the rows' order."""

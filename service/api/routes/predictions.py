@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
 from service.api import expensive_work
@@ -28,6 +28,7 @@ from service.errors import Conflict, NotFound
 from service.spec.base import Bool, ColumnName, Float, Strict
 from service.spec.capped_errors import CapErrors
 from service.spec.data import Int64
+from service.spec.documented import Documented
 from service.spec.table import Value
 from service.store import checkpoints, job_files
 
@@ -89,10 +90,8 @@ async def _options(
 Options = Annotated[PredictionOptions, Depends(_options)]
 
 
-class Prediction(BaseModel):
+class Prediction(Documented):
     """The prediction for one row."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     prediction: Value | None
     """The class, or the number in the target's units; null for a number beyond the range of float64."""
@@ -106,10 +105,8 @@ class Prediction(BaseModel):
     """The set of classes, never empty, in their order; absent if not asked for."""
 
 
-class PredictedBy(BaseModel):
+class PredictedBy(Documented):
     """The weights used."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     epoch: int
     """The epoch of the weights."""
@@ -117,10 +114,8 @@ class PredictedBy(BaseModel):
     """SHA-256 of the safetensors file."""
 
 
-class Predictions(BaseModel):
+class Predictions(Documented):
     """A prediction for each row."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     predictions: list[Prediction]
     """One per row, in the rows' order."""

@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from service.api import expensive_work
 from service.api.context import JobId, Reader, RequestContext
@@ -16,6 +16,7 @@ from service.api.routes.jobs import read_job
 from service.api.strict_route import StrictRoute
 from service.errors import Conflict, InvalidSpec
 from service.spec.base import Strict
+from service.spec.documented import Documented
 from service.spec.early_stopping import EarlyStopping
 from service.stopping.replay import Replayed, replay
 
@@ -40,10 +41,8 @@ class ReplayRequest(Strict):
     """Each as `early_stopping` of a job spec."""
 
 
-class Replays(BaseModel):
+class Replays(Documented):
     """The result of each rule."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     object: Literal["list"] = "list"
     """What this JSON object is."""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, ConfigDict
 
 from service.api.context import JobId, Reader
 from service.api.http.openapi import problems
@@ -16,6 +15,7 @@ from service.api.routes.epochs import MAX_INT, PAGE, AfterEpoch
 from service.api.strict_route import StrictRoute
 from service.domain.status import Status, StopReason
 from service.errors import ServiceError
+from service.spec.documented import Documented
 from service.store.jobs import jobs
 
 IDLE_SECONDS = 60.0
@@ -24,10 +24,8 @@ RETRY_MS = 1_000
 router = APIRouter(prefix="/jobs", tags=["progress"], route_class=StrictRoute)
 
 
-class End(BaseModel):
+class End(Documented):
     """The last event of a stream: the job has ended."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     status: Status
     """The job's final status."""
@@ -35,10 +33,8 @@ class End(BaseModel):
     """Why training ended; null for failed jobs."""
 
 
-class Closing(BaseModel):
+class Closing(Documented):
     """The last event of a stream that a stopping service closes: reconnect with `Last-Event-ID`."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     reason: str = "the service stops"
     """Why the stream ends before the job."""

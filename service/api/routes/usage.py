@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
 
 from service.api.context import Reader
 from service.api.strict_route import StrictRoute
 from service.domain.access import Scope
+from service.spec.documented import Documented
 from service.store.usage import StoredBytes
 
 router = APIRouter(tags=["service"], route_class=StrictRoute)
 
 
-class Use(BaseModel):
+class Use(Documented):
     """Usage of one resource."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     used: int
     """Current usage."""
@@ -31,10 +29,8 @@ class Stored(StoredBytes):
     """Files that are being uploaded, and responses to uploaded files."""
 
 
-class Bounds(BaseModel):
+class Bounds(Documented):
     """Limits of one request or one job."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     upload_bytes: int
     """Bytes of an upload, compressed and uncompressed."""
@@ -54,10 +50,8 @@ class Bounds(BaseModel):
     """Requests of a tenant per second; null: no limit."""
 
 
-class Usage(BaseModel):
+class Usage(Documented):
     """The current usage of the key's tenant, and its limits."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     tenant: str
     """The key's tenant."""

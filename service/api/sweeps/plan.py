@@ -6,11 +6,10 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
 from service.api.sweeps.presets import planned
 from service.search.rung_steps import planned_brackets
 from service.search.steps import planned_epochs
+from service.spec.documented import Documented
 from service.spec.duration import array_seconds, arrays_of
 from service.spec.limits import file_bytes_of
 from service.spec.resolved import SpecWarning
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
 MAX_WARNINGS = 100
 
 
-class PlannedRung(BaseModel):
+class PlannedRung(Documented):
     """A rung of successive halving."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     bracket: int
     """The number of its bracket, from 1."""
@@ -40,10 +37,8 @@ class PlannedRung(BaseModel):
     """Epochs up to which their jobs train."""
 
 
-class SweepPlan(BaseModel):
+class SweepPlan(Documented):
     """What a sweep would train."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     points: int
     """Number of points: jobs that differ only in seed and fold count once. Of a search the trials, at most."""
