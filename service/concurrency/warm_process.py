@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
 
+END_SECONDS = 1.0
+
+
 class WarmProcess:
     """Runs `serve(pipe, *arguments)` in a process, which answers one request of its pipe at a time."""
 
@@ -43,7 +46,7 @@ class WarmProcess:
     def close(self) -> None:
         """Stop the process, after the request in progress."""
         with self._lock:
-            self._drop()
+            self._drop(END_SECONDS)
 
     def kill(self) -> None:
         """Kill the process; a request that waits for it raises Unavailable."""
@@ -78,10 +81,12 @@ class WarmProcess:
             theirs.close()
         return self._pipe
 
-    def _drop(self) -> None:
+    def _drop(self, seconds: float = 0.0) -> None:
+        """Stop the process, which gets so long to end by itself: a killed one may leave semaphores behind."""
         if self._pipe is not None:
             self._pipe.close()
         if self._process is not None:
+            self._process.join(seconds)
             self._process.kill()
             self._process.join()
         self._pipe = self._process = None

@@ -49,3 +49,12 @@ def test_after_its_server_was_killed_a_helper_is_replaced() -> None:
 
         until(answers)
         until(lambda: not alive(first))
+
+
+def test_a_helper_that_is_closed_ends_by_itself() -> None:
+    with HelperProcess() as helper:
+        helper.call("warm_up")
+        process = helper._process
+
+    assert process is not None
+    assert process.exitcode == 0
