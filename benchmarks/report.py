@@ -82,11 +82,11 @@ def report(client: httpx2.Client, job: str) -> float:
 def peak_bytes() -> Iterator[list[int]]:
     """The largest resident set of the processes of reports that start meanwhile, in a list of one."""
     peak, stop = [0], threading.Event()
-    helpers = set(Path("/proc").glob("[0-9]*/status"))
+    before = set(Path("/proc").glob("[0-9]*/status"))
 
     def watch() -> None:
         while not stop.wait(0.05):
-            for status in set(Path("/proc").glob("[0-9]*/status")) - helpers:
+            for status in set(Path("/proc").glob("[0-9]*/status")) - before:
                 with suppress(OSError, StopIteration, ValueError):
                     lines = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
                     parent = Path(f"/proc/{lines['PPid'].strip()}/cmdline").read_bytes()
